@@ -1,4 +1,4 @@
-"""Every error isoflop raises, drawn as a tree; each is also a standard-library class, so plain `except ValueError` works.
+"""Every error isoflop raises, as a tree; each is also a standard-library class: plain `except ValueError` works.
 
     IsoflopError
     ├── SpecError          (ValueError)    a spelling like `rebase(width=0)` that names nothing runnable

@@ -1,0 +1,6 @@
+"""Engines: what turns requests into tokens. Names are resolved lazily, so listing them imports nothing heavy."""
+
+REGISTRY = {
+    "local": "isoflop.engines.local:Local",
+    "scripted": "isoflop.engines.scripted:Scripted",
+}

@@ -1,0 +1,7 @@
+"""Rewards: what says how good a step is. Names are resolved lazily."""
+
+REGISTRY = {
+    "logprob": "isoflop.rewards.logprob:LogProb",
+    "random": "isoflop.rewards.random:Random",
+    "oracle": "isoflop.rewards.oracle:Oracle",
+}

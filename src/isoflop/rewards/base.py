@@ -1,0 +1,69 @@
+"""What a reward is: `score(trajectories)` gives a number in [0, 1] for every step of each.
+
+A reward never chooses and never aggregates: strategies allocate by it, and the vote aggregates steps with last, min,
+prod or mean. A reward that cannot be computed is an error, never 0.
+
+    reward = LogProb().open(RewardContext())
+    reward.score([trajectory]).rewards[0]       # one number a step, root to leaf
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from isoflop.core import Trajectory
+from isoflop.cost.ledger import Cost, Role
+from isoflop.specs import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One tuple of step rewards for each trajectory, and what scoring it took, by role (empty where it was free)."""
+
+    rewards: tuple[tuple[float, ...], ...]
+    spent: tuple[Mapping[Role, Cost], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RewardContext:
+    """What a reward may need when it is opened: the problem set's final check, and its exact step oracle if it has one.
+
+    `is_correct(trajectory)` is None where no answer can be read; `step_is_correct` says whether a path is right so far.
+    """
+
+    is_correct: Callable[[Trajectory], bool | None] | None = None
+    step_is_correct: Callable[[Trajectory], bool] | None = None
+
+
+class Reward(ABC):
+    """An open reward. `guides_search` is False where it may select among complete solutions but not steer a search."""
+
+    guides_search: bool = True
+
+    @abstractmethod
+    def score(self, trajectories: Sequence[Trajectory]) -> Scores:
+        """Step rewards for each trajectory, root to leaf, each in [0, 1]."""
+
+    def price(self, start: int, tokens: int) -> int:
+        """FLOPs that scoring `tokens` new tokens after `start` scored ones takes at most (for budgets)."""
+        return 0
+
+    def release(self, search: str) -> None:
+        """Forget what is held for a finished search."""
+
+    def close(self) -> None:
+        """Free what the reward holds; safe to call twice."""
+
+
+@dataclass(frozen=True)
+class RewardSpec(Spec, ABC):
+    """A light description of a reward, e.g. `logprob()`."""
+
+    spec_family: ClassVar[str] = "reward"
+
+    @abstractmethod
+    def open(self, context: RewardContext) -> Reward:
+        """The reward itself. Raises RewardError where the context lacks what it needs."""
