@@ -1,0 +1,1 @@
+"""Studies: what is compared with what, the records that stay, the runner, and the plan before it."""

@@ -1,0 +1,288 @@
+"""An attempt as it is stored, and read back: what redraws every table, figure and tree, without the model.
+
+`encode` makes one row of plain values from an `Attempt`: summary columns, the tree as compact JSON columns, token ids
+and log-probabilities packed (32-bit integers, 64-bit floats, little-endian). `Record` reads a row and decodes the tree
+only where it is asked for. It keeps no open engine and no grader: the verdict was made when the attempt was.
+
+    for record in run.attempts:
+        print(record.arm, record.problem.id, record.correct, record.charged_total.flops, len(record.nodes))
+
+The columns are written down in docs/record-format.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+from isoflop.core import Attempt, Candidate, Channel, Outcome, Problem, Step, StepEnd, Stop, Trajectory
+from isoflop.cost.ledger import ROLES, ZERO, Cost, Role
+
+COLUMNS = (
+    "arm",
+    "problem",
+    "seed",
+    "stop",
+    "message",
+    "outcome",
+    "answer",
+    "chosen",
+    "tied",
+    "candidates",
+    "spent",
+    "charged",
+    "seconds",
+    "overshoot_seconds",
+    "prompt",
+    "tree",
+    "tokens",
+    "logprobs",
+)
+_COST_DEFAULTS = {field.name: field.default for field in fields(Cost)}
+_ENDS = {end: str(place) for place, end in enumerate(StepEnd)}
+_CHANNELS = {channel: str(place) for place, channel in enumerate(Channel)}
+_END_OF, _CHANNEL_OF = list(StepEnd), list(Channel)
+_SWAP = sys.byteorder == "big"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSample:
+    """A whole solution that somebody else sampled: the `index`-th of its problem, counted from 0."""
+
+    problem_id: str
+    question: str
+    gold: str | None
+    index: int
+    text: str
+    logprobs: tuple[float, ...] | None = None
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A stored step with its place in the tree: `parent` is an index into the nodes, None below the prompt."""
+
+    parent: int | None
+    path: tuple[int, ...]
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    forced: int
+    end: StepEnd
+    channel: Channel
+    reward: float | None
+    readouts: tuple[float, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Steps since the prompt, this one included."""
+        return len(self.path)
+
+    @property
+    def sampled(self) -> int:
+        """Tokens that were sampled, not forced."""
+        return len(self.tokens) - self.forced
+
+
+class Record:
+    """One stored attempt, from the store's row; the tree, the votes and the costs are decoded when asked for."""
+
+    def __init__(self, arm: str, problem: Problem, row: Mapping[str, Any], prompt_text: str = "") -> None:
+        self.arm, self.problem, self.prompt_text = arm, problem, prompt_text
+        self.seed: int = row["seed"]
+        self.stop = Stop(row["stop"])
+        self.message: str = row["message"]
+        self.outcome = Outcome(row["outcome"])
+        self.answer: str | None = row["answer"]
+        self.chosen: int | None = row["chosen"]
+        self.seconds: float = row["seconds"]
+        self.overshoot_seconds: float = row["overshoot_seconds"]
+        self._row = row
+
+    @property
+    def correct(self) -> bool:
+        """True where the final answer is right; everything else counts as wrong."""
+        return self.outcome is Outcome.CORRECT
+
+    @property
+    def failed(self) -> bool:
+        """True for an attempt that counts as not made: it must be rerun before its arm is tested."""
+        return self.stop is Stop.ERROR or self.outcome is Outcome.ERROR
+
+    @cached_property
+    def spent(self) -> dict[Role, Cost]:
+        """What was computed for this attempt, by role."""
+        return decode_costs(self._row["spent"])
+
+    @cached_property
+    def charged(self) -> dict[Role, Cost]:
+        """What the strategy takes when it runs alone, by role."""
+        return decode_costs(self._row["charged"])
+
+    @property
+    def spent_total(self) -> Cost:
+        """`spent`, all roles together."""
+        return sum(self.spent.values(), ZERO)
+
+    @property
+    def charged_total(self) -> Cost:
+        """`charged`, all roles together."""
+        return sum(self.charged.values(), ZERO)
+
+    @cached_property
+    def tied(self) -> tuple[str, ...]:
+        """Labels that shared the first place; the answer was drawn among them by seeded chance."""
+        return tuple(json.loads(self._row["tied"]))
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What took part in the vote; `node` is an index into `nodes`."""
+        return tuple(
+            Candidate(node, answer, label, weight, bool(fallback), Outcome(outcome))
+            for node, answer, label, weight, fallback, outcome in json.loads(self._row["candidates"])
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The tree, parents before children."""
+        return _decode_tree(self._row)
+
+    def solution(self, node: int) -> str:
+        """The whole text that ends in this node."""
+        texts: list[str] = []
+        place: int | None = node
+        while place is not None:
+            texts.append(self.nodes[place].text)
+            place = self.nodes[place].parent
+        return "".join(reversed(texts))
+
+    def __repr__(self) -> str:
+        return f"Record({self.arm!r}, problem {self.problem.id!r}, seed {self.seed}, {self.outcome.value})"
+
+
+def encode(attempt: Attempt, arm: int, problem: int, prompt: str | None) -> tuple[Any, ...]:
+    """One row, values in the order of `COLUMNS`; `arm` and `problem` are places in the study, `prompt` a text's key."""
+    tree, tokens, logprobs = _encode_tree(attempt.nodes, attempt.rewards)
+    votes = [(c.node, c.answer, c.label, c.weight, int(c.fallback), c.outcome.value) for c in attempt.candidates]
+    return (
+        arm,
+        problem,
+        attempt.seed,
+        attempt.stop.value,
+        storable(attempt.message),
+        attempt.outcome.value,
+        None if attempt.answer is None else storable(attempt.answer),
+        attempt.chosen,
+        json.dumps(attempt.tied),
+        json.dumps(votes),
+        encode_costs(attempt.spent),
+        encode_costs(attempt.charged),
+        attempt.seconds,
+        attempt.overshoot_seconds,
+        prompt,
+        tree,
+        tokens,
+        logprobs,
+    )
+
+
+def text_key(text: str) -> str:
+    """The key under which a long text that many attempts share (the prompt) is stored once."""
+    return hashlib.blake2b(storable(text).encode(), digest_size=12).hexdigest()
+
+
+def storable(text: str) -> str:
+    """The text itself, unless it holds lone surrogates, which no UTF-8 file can: those are spelled out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def encode_costs(costs: Mapping[Role, Cost]) -> str:
+    """Costs by role as JSON, with the fields that are not at their default."""
+    return json.dumps({role: _cost_fields(cost) for role, cost in costs.items()})
+
+
+def decode_costs(text: str) -> dict[Role, Cost]:
+    """The inverse of `encode_costs`."""
+    found = json.loads(text)
+    return {role: Cost(**found[role]) for role in ROLES if role in found}
+
+
+def _cost_fields(cost: Cost) -> dict[str, float]:
+    return {name: value for name, default in _COST_DEFAULTS.items() if (value := getattr(cost, name)) != default}
+
+
+def encode_steps(steps: Sequence[Step]) -> tuple[str, bytes, bytes]:
+    """A chain of steps as JSON columns, packed token ids and packed log-probabilities."""
+    columns = {
+        "text": [step.text for step in steps],
+        "tokens": [len(step.tokens) for step in steps],
+        "logprobs": [len(step.logprobs) for step in steps],
+        "forced": [step.forced for step in steps],
+        "end": "".join([_ENDS[step.end] for step in steps]),
+        "channel": "".join([_CHANNELS[step.channel] for step in steps]),
+    }
+    if any(step.readouts for step in steps):
+        columns["readouts"] = [step.readouts for step in steps]
+    tokens = array("i", chain.from_iterable([step.tokens for step in steps]))
+    logprobs = array("d", chain.from_iterable([step.logprobs for step in steps]))
+    return json.dumps(columns), _little(tokens), _little(logprobs)
+
+
+def decode_steps(text: str, tokens: bytes, logprobs: bytes) -> list[Step]:
+    """The inverse of `encode_steps`."""
+    return _steps_of(json.loads(text), tokens, logprobs)
+
+
+def _encode_tree(nodes: Sequence[Trajectory], rewards: Sequence[float | None]) -> tuple[str, bytes, bytes]:
+    place = {id(node): index for index, node in enumerate(nodes)}
+    own, tokens, logprobs = encode_steps([node.step for node in nodes if node.step is not None])
+    # A parent that is not among the nodes is the root: the prompt itself, which has no step.
+    parents = [place.get(id(node.parent), -1) for node in nodes]
+    links = json.dumps({"parent": parents, "index": [node.path[-1] for node in nodes], "reward": list(rewards)})
+    return f"{links[:-1]}, {own[1:]}", tokens, logprobs
+
+
+def _decode_tree(row: Mapping[str, Any]) -> tuple[Node, ...]:
+    columns = json.loads(row["tree"])
+    nodes: list[Node] = []
+    steps = _steps_of(columns, row["tokens"], row["logprobs"])
+    for parent, index, reward, step in zip(columns["parent"], columns["index"], columns["reward"], steps, strict=True):
+        path = (*(nodes[parent].path if parent >= 0 else ()), index)
+        own = (step.text, step.tokens, step.logprobs, step.forced, step.end, step.channel, reward, step.readouts)
+        nodes.append(Node(parent if parent >= 0 else None, path, *own))
+    return tuple(nodes)
+
+
+def _steps_of(columns: Mapping[str, Any], tokens: bytes, logprobs: bytes) -> list[Step]:
+    ids, values = _unpack("i", tokens), _unpack("d", logprobs)
+    readouts = columns.get("readouts") or [()] * len(columns["text"])
+    steps: list[Step] = []
+    token, logprob = 0, 0
+    for i, text in enumerate(columns["text"]):
+        more_tokens, more_logprobs = token + columns["tokens"][i], logprob + columns["logprobs"][i]
+        end, channel = _END_OF[int(columns["end"][i])], _CHANNEL_OF[int(columns["channel"][i])]
+        own = (tuple(ids[token:more_tokens]), tuple(values[logprob:more_logprobs]))
+        steps.append(Step(text, *own, columns["forced"][i], end, channel, tuple(readouts[i])))
+        token, logprob = more_tokens, more_logprobs
+    return steps
+
+
+def _little(values: array[Any]) -> bytes:
+    if _SWAP:
+        values.byteswap()
+    return values.tobytes()
+
+
+def _unpack(kind: str, packed: bytes) -> array[Any]:
+    values: array[Any] = array(kind)
+    values.frombytes(packed)
+    if _SWAP:
+        values.byteswap()
+    return values
