@@ -31,6 +31,7 @@ FAMILIES: dict[str, str] = {
     "reward": "isoflop.rewards",
     "problems": "isoflop.problems",
     "prompt": "isoflop.problems.prompts",
+    "grader": "isoflop.answers",
     "sampling": "isoflop.core",
 }
 
@@ -104,7 +105,8 @@ def _expand_call(family: str, node: ast.expr, text: str) -> list[Any]:
     wanted = {field.name: field for field in fields(cls) if field.init}
     hints = typing.get_type_hints(cls)
     choices: dict[str, list[Any]] = {}
-    for key, value in _keyed(arguments, list(wanted), f"{family} {name!r}").items():
+    positional = [key for key, field in wanted.items() if not field.kw_only]
+    for key, value in _keyed(arguments, positional, f"{family} {name!r}").items():
         if key not in wanted:
             raise SpecError(f"{family} {name!r} has no field {key!r}{did_you_mean(key, wanted)}")
         where = f"{name}({key}=...)"
