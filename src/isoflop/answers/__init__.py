@@ -1,0 +1,1 @@
+"""Answers: read from text by a declared format, verified against gold, clustered for the vote, and voted over."""
