@@ -16,7 +16,7 @@ import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
@@ -45,57 +45,37 @@ COLUMNS = (
     "tokens",
     "logprobs",
 )
+TREE_COLUMNS = COLUMNS[-3:]  # the bulk of a row; fetched only for records whose tree is asked for
 _COST_DEFAULTS = {field.name: field.default for field in fields(Cost)}
 _ENDS = {end: str(place) for place, end in enumerate(StepEnd)}
 _CHANNELS = {channel: str(place) for place, channel in enumerate(Channel)}
 _END_OF, _CHANNEL_OF = list(StepEnd), list(Channel)
+# The values of some columns of one stored attempt, fetched when asked for.
+Fetch = Callable[[Sequence[str]], Sequence[Any]]
 _SWAP = sys.byteorder == "big"
 
 
 @dataclass(frozen=True, slots=True)
-class ImportedSample:
-    """A whole solution that somebody else sampled: the `index`-th of its problem, counted from 0."""
-
-    problem_id: str
-    question: str
-    gold: str | None
-    index: int
-    text: str
-    logprobs: tuple[float, ...] | None = None
-    reward: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Node:
-    """A stored step with its place in the tree: `parent` is an index into the nodes, None below the prompt."""
+    """A stored step with its place in the tree: `parent` is an index into the nodes, None below the prompt; `path` the
+    child indices from the prompt on; `reward` the step's own, None where it was not scored."""
 
     parent: int | None
     path: tuple[int, ...]
-    text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    forced: int
-    end: StepEnd
-    channel: Channel
+    step: Step
     reward: float | None
-    readouts: tuple[float, ...] = ()
 
     @property
     def depth(self) -> int:
         """Steps since the prompt, this one included."""
         return len(self.path)
 
-    @property
-    def sampled(self) -> int:
-        """Tokens that were sampled, not forced."""
-        return len(self.tokens) - self.forced
-
 
 class Record:
     """One stored attempt, from the store's row; the tree, the votes and the costs are decoded when asked for."""
 
-    def __init__(self, arm: str, problem: Problem, row: Mapping[str, Any], prompt_text: str = "") -> None:
-        self.arm, self.problem, self.prompt_text = arm, problem, prompt_text
+    def __init__(self, arm: str, problem: Problem, row: Mapping[str, Any], fetch: Fetch) -> None:
+        self.arm, self.problem = arm, problem
         self.seed: int = row["seed"]
         self.stop = Stop(row["stop"])
         self.message: str = row["message"]
@@ -104,7 +84,7 @@ class Record:
         self.chosen: int | None = row["chosen"]
         self.seconds: float = row["seconds"]
         self.overshoot_seconds: float = row["overshoot_seconds"]
-        self._row = row
+        self._row, self._fetch = row, fetch
 
     @property
     def correct(self) -> bool:
@@ -152,14 +132,20 @@ class Record:
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The tree, parents before children."""
-        return _decode_tree(self._row)
+        return _decode_tree(*self._fetch(TREE_COLUMNS))
+
+    @cached_property
+    def prompt_text(self) -> str:
+        """The prompt as the model was given it; empty where the attempt failed before there was one."""
+        [text] = self._fetch(("prompt_text",))
+        return text or ""
 
     def solution(self, node: int) -> str:
         """The whole text that ends in this node."""
         texts: list[str] = []
         place: int | None = node
         while place is not None:
-            texts.append(self.nodes[place].text)
+            texts.append(self.nodes[place].step.text)
             place = self.nodes[place].parent
         return "".join(reversed(texts))
 
@@ -228,6 +214,8 @@ def encode_steps(steps: Sequence[Step]) -> tuple[str, bytes, bytes]:
         "end": "".join([_ENDS[step.end] for step in steps]),
         "channel": "".join([_CHANNELS[step.channel] for step in steps]),
     }
+    if any(step.trailing for step in steps):
+        columns["trailing"] = [step.trailing for step in steps]
     if any(step.readouts for step in steps):
         columns["readouts"] = [step.readouts for step in steps]
     tokens = array("i", chain.from_iterable([step.tokens for step in steps]))
@@ -249,27 +237,36 @@ def _encode_tree(nodes: Sequence[Trajectory], rewards: Sequence[float | None]) -
     return f"{links[:-1]}, {own[1:]}", tokens, logprobs
 
 
-def _decode_tree(row: Mapping[str, Any]) -> tuple[Node, ...]:
-    columns = json.loads(row["tree"])
+def _decode_tree(tree: str, tokens: bytes, logprobs: bytes) -> tuple[Node, ...]:
+    columns = json.loads(tree)
     nodes: list[Node] = []
-    steps = _steps_of(columns, row["tokens"], row["logprobs"])
+    steps = _steps_of(columns, tokens, logprobs)
     for parent, index, reward, step in zip(columns["parent"], columns["index"], columns["reward"], steps, strict=True):
         path = (*(nodes[parent].path if parent >= 0 else ()), index)
-        own = (step.text, step.tokens, step.logprobs, step.forced, step.end, step.channel, reward, step.readouts)
-        nodes.append(Node(parent if parent >= 0 else None, path, *own))
+        nodes.append(Node(parent if parent >= 0 else None, path, step, reward))
     return tuple(nodes)
 
 
 def _steps_of(columns: Mapping[str, Any], tokens: bytes, logprobs: bytes) -> list[Step]:
     ids, values = _unpack("i", tokens), _unpack("d", logprobs)
-    readouts = columns.get("readouts") or [()] * len(columns["text"])
+    count = len(columns["text"])
+    trailing, readouts = columns.get("trailing", [0] * count), columns.get("readouts", [()] * count)
     steps: list[Step] = []
     token, logprob = 0, 0
     for i, text in enumerate(columns["text"]):
         more_tokens, more_logprobs = token + columns["tokens"][i], logprob + columns["logprobs"][i]
-        end, channel = _END_OF[int(columns["end"][i])], _CHANNEL_OF[int(columns["channel"][i])]
-        own = (tuple(ids[token:more_tokens]), tuple(values[logprob:more_logprobs]))
-        steps.append(Step(text, *own, columns["forced"][i], end, channel, tuple(readouts[i])))
+        steps.append(
+            Step(
+                text,
+                tuple(ids[token:more_tokens]),
+                tuple(values[logprob:more_logprobs]),
+                forced=columns["forced"][i],
+                trailing=trailing[i],
+                end=_END_OF[int(columns["end"][i])],
+                channel=_CHANNEL_OF[int(columns["channel"][i])],
+                readouts=tuple(readouts[i]),
+            )
+        )
         token, logprob = more_tokens, more_logprobs
     return steps
 

@@ -29,11 +29,11 @@ from isoflop.search.base import Strategy
 
 if TYPE_CHECKING:
     from isoflop.problems.base import ProblemSet
-    from isoflop.problems.prompts import PromptSpec
+    from isoflop.problems.prompts import PromptFormat
 
 Split = Literal["dev", "test"]
 DEFAULT_REWARD = "logprob()"  # for strategies that ask for a reward where none was named
-DEFAULT_PROMPT = "auto()"
+DEFAULT_PROMPT = "chat()"
 _SAMPLING, _NO_LIMIT = SamplingParams(), Budget()
 _LABEL_AXES = ("reward", "prompt", "sampling", "budget")
 
@@ -44,7 +44,7 @@ class Arm:
 
     engine: EngineSpec
     strategy: Strategy
-    prompt: PromptSpec
+    prompt: PromptFormat
     reward: RewardSpec | None = None
     sampling: SamplingParams = _SAMPLING
     budget: Budget = _NO_LIMIT
@@ -63,7 +63,7 @@ class Arm:
         model: str | EngineSpec,
         strategy: str | Strategy,
         reward: str | RewardSpec | None = None,
-        prompt: str | PromptSpec = DEFAULT_PROMPT,
+        prompt: str | PromptFormat = DEFAULT_PROMPT,
         sampling: str | SamplingParams = "sampling()",
         budget: Budget | None = None,
         name: str = "",
@@ -150,35 +150,40 @@ class Study:
         for key, value in values.items():
             object.__setattr__(self, key, value)
         self._refuse_wrong_values()
+        for key, value in self._resolved().items():
+            object.__setattr__(self, key, value)
 
     def _refuse_wrong_values(self) -> None:
         _require(bool(self.arms), "arms: the study has none; give at least one strategy")
         _require(self.split in get_args(Split), f"split={self.split!r} is unknown; allowed: dev, test")
         _require(bool(self.seeds), "seeds=[] leaves nothing to run; give at least one, such as seeds=[0]")
         for seed in self.seeds:
-            whole = isinstance(seed, int) and not isinstance(seed, bool)
-            _require(whole and seed >= 0, f"seeds: {seed!r} is not a whole number of 0 or more")
+            _require(type(seed) is int and seed >= 0, f"seeds: {seed!r} is not a whole number of 0 or more")
         _require(len(set(self.seeds)) == len(self.seeds), f"seeds={list(self.seeds)} repeats one; each is run once")
-        whole = isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool)
-        _require(whole and self.concurrency >= 1, f"concurrency={self.concurrency!r} must be 1 or more")
+        whole = type(self.concurrency) is int and self.concurrency >= 1
+        _require(whole, f"concurrency={self.concurrency!r} is not a whole number of 1 or more")
         labels = list(self._labels.values())
         twice = sorted({label for label in labels if labels.count(label) > 1})
         _require(not twice, f"name: {twice[:1]} names two arms; give each its own name or none")
-        if self.reference is not None:
-            object.__setattr__(self, "reference", self.label(self.arm(self.reference)))
-        if isinstance(self.comparisons, str):
-            known = get_args(Literal["reference", "all"])
-            _require(
-                self.comparisons in known,
-                f"comparisons={self.comparisons!r} is unknown; allowed: 'reference', 'all', or a list of pairs of arms",
-            )
-        else:
-            object.__setattr__(
-                self,
-                "comparisons",
-                tuple((self.label(self.arm(a)), self.label(self.arm(b))) for a, b in self.comparisons),
-            )
         self._refuse_unfit_rewards()
+
+    def _resolved(self) -> dict[str, Any]:
+        """Reference and comparisons by the arms' labels, however they were spelled."""
+        found: dict[str, Any] = {}
+        if self.reference is not None:
+            found["reference"] = self.label(self.arm(self.reference))
+        if isinstance(self.comparisons, str):
+            law = (
+                f"comparisons={self.comparisons!r} is unknown; allowed: 'reference', 'all', or a list of pairs of arms"
+            )
+            _require(self.comparisons in ("reference", "all"), law)
+        else:
+            found["comparisons"] = tuple(
+                (self.label(self.arm(a)), self.label(self.arm(b))) for a, b in self.comparisons
+            )
+            for a, b in found["comparisons"]:
+                _require(a != b, f"comparisons: {a!r} is paired with itself")
+        return found
 
     def _refuse_unfit_rewards(self) -> None:
         for arm in self.arms:
@@ -187,8 +192,8 @@ class Study:
             others = ", ".join(f"{name}()" for name in specs.names("reward") if name != "oracle")
             _require(
                 self.problems.step_oracle() is not None,
-                f"reward=oracle() cannot steer {arm.strategy}: {self.problems} knows whether a final answer is right, not "
-                f"whether a step is; let it select only (best_of_n, weighted_vote), or steer by another reward: {others}",
+                f"reward=oracle() cannot steer {arm.strategy}: {self.problems} knows whether a final answer is right, "
+                f"not whether a step is; let it select only (best_of_n, weighted_vote), or steer by another: {others}",
             )
 
     @cached_property

@@ -1,0 +1,58 @@
+"""An engine around an engine: passes everything on. Wrappers override what they change (`pool.py`, studies' meter).
+
+class Loud(Wrapped):
+    def poll(self): print("poll"); return self.inner.poll()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from isoflop.core import Prompt
+from isoflop.cost.ledger import Cost, Role
+from isoflop.engines.base import Engine, Generation, GenerationRequest
+
+
+class Wrapped(Engine):
+    """See the module. `inner` is the engine that does the work."""
+
+    def __init__(self, inner: Engine) -> None:
+        self.inner = inner
+        self.capabilities = inner.capabilities
+        self.context_tokens = inner.context_tokens
+
+    def render(self, prompt: Prompt) -> str:
+        """As the inner engine."""
+        return self.inner.render(prompt)
+
+    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
+        """As the inner engine."""
+        return self.inner.encode(text, prompt=prompt)
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> None:
+        """As the inner engine."""
+        self.inner.submit(requests)
+
+    def poll(self) -> list[Generation]:
+        """As the inner engine."""
+        return self.inner.poll()
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """As the inner engine."""
+        self.inner.cancel(ids)
+
+    def release(self, search: str) -> None:
+        """As the inner engine."""
+        self.inner.release(search)
+
+    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """As the inner engine."""
+        return self.inner.prefill_cost(start, tokens)
+
+    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """As the inner engine."""
+        return self.inner.decode_cost(start, tokens)
+
+    def close(self) -> None:
+        """As the inner engine."""
+        self.inner.close()
