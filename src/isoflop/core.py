@@ -77,7 +77,7 @@ class Markers:
 
     step_end: tuple[str, ...] = ("\n",)
     stop: tuple[str, ...] = ()
-    answer_prefix: str = "\nThe answer is "
+    answer_prefix: str = "\nThe answer is"  # no space behind it: most tokenizers want the space in the number
     answer_stop: tuple[str, ...] = ("\n",)
     think: tuple[str, str] | None = None
 
@@ -139,6 +139,7 @@ class Step:
     end: StepEnd = StepEnd.DELIMITER
     channel: Channel = Channel.VISIBLE
     readouts: tuple[float, ...] = ()
+    trailing: int = 0  # the last tokens, end-of-sequence or a stop string, that the text leaves out
 
     @property
     def sampled(self) -> int:

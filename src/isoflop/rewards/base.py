@@ -26,6 +26,10 @@ class Scores:
     rewards: tuple[tuple[float, ...], ...]
     spent: tuple[Mapping[Role, Cost], ...] = ()
 
+    def part(self, start: int, end: int) -> Scores:
+        """The scores of trajectories start..end."""
+        return Scores(self.rewards[start:end], self.spent[start:end])
+
 
 @dataclass(frozen=True, slots=True)
 class RewardContext:

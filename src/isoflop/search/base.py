@@ -21,15 +21,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from isoflop.answers.aggregate import Aggregate
+from isoflop.answers.vote import VoteRule
 from isoflop.core import Trajectory
 from isoflop.engines.base import Until
 from isoflop.specs import Spec
-
-VoteRule = Literal["majority", "weighted", "best"]
-Aggregate = Literal["last", "min", "prod", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,8 @@ class Strategy(Spec, ABC):
     # True where all it does is draw whole samples from the root: such arms share one pool of samples.
     pooled: ClassVar[bool] = False
 
-    vote: VoteRule = "majority"
-    aggregate: Aggregate = "last"
+    vote: VoteRule = field(default="majority", kw_only=True)
+    aggregate: Aggregate = field(default="last", kw_only=True)
 
     @property
     def needs_reward(self) -> bool:

@@ -1,33 +1,173 @@
-"""Signatures fixed first; the body follows."""
+"""The driver: runs many searches at once over one engine, and turns each into an attempt.
+
+It is event-driven: a search's requests go to the engine as soon as it asks, and it goes on as soon as *its own* replies
+are in; no search waits for another's slowest branch. Jobs come in chains; the jobs of a chain run one after another, so
+that arms which share a pool of samples find it filled. The driver decides nothing and counts nothing itself.
+
+    for attempt in drive([[job]], engine, concurrency=16):
+        print(attempt.answer, attempt.outcome)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 
-from isoflop.answers.base import Grader
-from isoflop.core import Attempt, Problem, Prompt, SamplingParams
-from isoflop.cost.ledger import Budget
+from isoflop.core import Attempt, Origin, Stop
 from isoflop.engines.base import Engine
+from isoflop.errors import RewardError, SpecError
 from isoflop.rewards.base import Reward
-from isoflop.search.base import Strategy
+from isoflop.search.base import Score
+from isoflop.search.conclude import conclude, unscored
+from isoflop.search.job import Job
+from isoflop.search.live import Live
+
+Chain = Iterator[Job]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One strategy on one problem with one seed. `key` comes back on the attempt."""
+def drive(
+    chains: Iterable[Sequence[Job]],
+    engine: Engine,
+    *,
+    concurrency: int = 16,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Attempt]:
+    """Run chains of jobs, `concurrency` chains at a time. Yields each attempt as soon as it has ended.
 
-    key: Hashable
-    problem: Problem
-    prompt: Prompt
-    strategy: Strategy
-    sampling: SamplingParams
-    seed: int
-    grader: Grader
-    reward: Reward | None = None
-    budget: Budget = Budget()
+    Raises SpecError for a job whose strategy needs what the engine or the reward cannot give. A search that fails comes
+    back as an attempt with `Stop.ERROR`; the others go on.
+    """
+    driver = Driver(engine, clock)
+    waiting = iter(chains)
+    exhausted = False
+    while True:
+        while not exhausted and len(driver.running) < concurrency:
+            chain = next(waiting, None)
+            exhausted = chain is None
+            if chain is not None:
+                yield from driver.advance(iter(chain))
+        if not driver.running:
+            return
+        yield from driver.turn()
 
 
-def drive(chains: Iterable[Sequence[Job]], engine: Engine, *, concurrency: int = 16) -> Iterator[Attempt]:
-    """Run chains of jobs, `concurrency` chains at once; the jobs of a chain one after another. Yields as they finish."""
-    raise RuntimeError
+class Driver:
+    """All searches in flight over one engine. `running` maps each to the rest of its chain."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+        self.engine, self.clock = engine, clock
+        self.running: dict[Live, Chain] = {}
+        self._ids = count(1)
+        self._searches = count(1)
+        self._owners: dict[int, Live] = {}
+        self._timed: set[Live] = set()
+
+    def turn(self) -> Iterator[Attempt]:
+        """One round: score what asks for it, let the engine advance, hand out what is finished."""
+        touched = self._score()
+        for generation in self.engine.poll():
+            live = self._owners.pop(generation.id)
+            live.receive(generation)
+            touched[live] = None
+        touched.update(self._timed_out())
+        for live in touched:
+            yield from self._after(live)
+
+    def advance(self, chain: Chain) -> Iterator[Attempt]:
+        """Start the chain's next job; jobs that end at once are followed by the next."""
+        job = next(chain, None)
+        if job is None:
+            return
+        _check_job(job, self.engine)
+        live = Live(job, self.engine, self._origin(job), self._ids, self.clock())
+        self.running[live] = chain
+        if job.budget.seconds is not None:
+            self._timed.add(live)
+        live.start()
+        yield from self._after(live)
+
+    def _after(self, live: Live) -> Iterator[Attempt]:
+        """Send what the search asks for; if it has ended, score its candidates, vote, and go on with its chain."""
+        if live.outbox:
+            for request in live.outbox:
+                self._owners[request.id] = live
+            self.engine.submit(live.outbox)
+            live.outbox = []
+        if not live.ended or live.asked is not None or live.growths:
+            return
+        missing = unscored(live)
+        if missing:
+            live.asked = Score(missing)
+            return
+        chain = self.running.pop(live)
+        self._timed.discard(live)
+        attempt = conclude(live, self.clock())
+        self.engine.release(live.root.origin.search)
+        if live.job.reward is not None:
+            live.job.reward.release(live.root.origin.search)
+        yield attempt
+        yield from self.advance(chain)
+
+    def _score(self) -> dict[Live, None]:
+        """Ask each reward once for all searches that wait for it; if that fails, one by one."""
+        asking: dict[int, tuple[Reward, list[Live]]] = {}
+        for live in self.running:
+            if live.asked is not None and live.job.reward is not None:
+                asking.setdefault(id(live.job.reward), (live.job.reward, []))[1].append(live)
+        touched: dict[Live, None] = {}
+        for reward, lives in asking.values():
+            touched.update(dict.fromkeys(lives))
+            self._score_together(reward, lives)
+        return touched
+
+    def _score_together(self, reward: Reward, lives: Sequence[Live]) -> None:
+        wanted = [list(live.asked.trajectories) if live.asked else [] for live in lives]
+        try:
+            scores = reward.score([trajectory for each in wanted for trajectory in each])
+        except RewardError as error:
+            if len(lives) == 1:
+                lives[0].halt(Stop.ERROR, str(error))
+                return
+            for live in lives:
+                self._score_together(reward, [live])
+            return
+        start = 0
+        for live, each in zip(lives, wanted, strict=True):
+            end = start + len(each)
+            try:
+                live.rewarded(scores.part(start, end))
+            except RewardError as error:
+                live.halt(Stop.ERROR, str(error))
+            start = end
+
+    def _timed_out(self) -> dict[Live, None]:
+        """Stop searches whose seconds are over; what they have in flight comes back cancelled."""
+        now = self.clock() if self._timed else 0.0
+        over: dict[Live, None] = {}
+        for live in list(self._timed):
+            limit = live.job.budget.seconds
+            if limit is not None and now - live.started >= limit:
+                self._timed.discard(live)
+                live.run_out_of_time(limit)
+                self.engine.cancel(list(live.growths))
+                over[live] = None
+        return over
+
+    def _origin(self, job: Job) -> Origin:
+        text = self.engine.render(job.prompt)
+        tokens = self.engine.encode(text, prompt=True)
+        return Origin(job.problem, job.prompt, text, tokens, job.seed, f"search-{next(self._searches)}")
+
+
+def _check_job(job: Job, engine: Engine) -> None:
+    """Refuse science that would run but be wrong."""
+    if job.strategy.needs_reward and job.reward is None:
+        raise SpecError(f"strategy {job.strategy} needs a reward and the arm has none; for example reward='logprob()'")
+    if job.strategy.guided and job.reward is not None and not job.reward.guides_search:
+        raise SpecError(
+            f"strategy {job.strategy} steers by step rewards, and this reward knows only whether a complete solution "
+            "is right (oracle() without an exact step oracle): it may select (best_of_n, weighted_vote), not steer"
+        )
+    if not engine.capabilities.continues and not job.strategy.pooled:
+        raise SpecError(f"strategy {job.strategy} goes on from partial solutions, which this engine cannot")

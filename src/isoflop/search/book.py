@@ -1,0 +1,89 @@
+"""An attempt's two books: what was spent on it, and what it is charged.
+
+`spent` is what the engine and the reward say they computed. `charged` is what the strategy takes when it runs alone:
+every token of its tree read or made once, by the formula, whatever other arms left in a cache and whatever had to be
+recomputed. Beside it stands `naive_flops`: every request reading its whole prefix again. Each operation enters each
+book once, when it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from isoflop.core import Trajectory
+from isoflop.cost.ledger import Cost, Ledger, Role
+from isoflop.engines.base import Engine, Generation
+
+
+class Book:
+    """Keeps both ledgers of one attempt. `new_tokens` and `flops` are the charged totals so far, for budgets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.spent = Ledger()
+        self.flops = 0
+        self.new_tokens = 0
+        self._engine = engine
+        self._charged = Ledger()
+        self._read: set[int] = set()  # nodes after which the next token's distribution is known
+        self._root_read = False
+        self._serial_forwards = 0
+        self._seconds = 0.0
+
+    def unread(self, parent: Trajectory, forced: int = 0) -> tuple[int, int]:
+        """(cached tokens, known tokens that must be read) before a child of `parent` can be sampled."""
+        if not forced and id(parent) in self._read:
+            return parent.length, 0
+        start = parent.length - 1 if self._root_read else 0
+        return start, parent.length - start + forced
+
+    def read(self, parent: Trajectory, forced: int = 0) -> None:
+        """Charge that reading; siblings without forced tokens share it."""
+        start, tokens = self.unread(parent, forced)
+        self._root_read = True
+        if not forced:
+            self._read.add(id(parent))
+        if tokens:
+            self._charge(self._engine.prefill_cost(start, tokens))
+
+    def made(self, generation: Generation, parent: Trajectory, forced: int) -> None:
+        """Enter what a request made: sampled tokens are forwarded one by one, all but the last."""
+        self.spent.charge_all(generation.spent)
+        self._seconds += generation.seconds
+        sampled = sum(len(step.tokens) for step in generation.steps) - forced
+        if sampled <= 0:
+            return
+        prefix = parent.length + forced
+        decoded = self._engine.decode_cost(prefix, sampled - 1)
+        naive = sum(cost.flops for cost in self._engine.prefill_cost(0, prefix).values())
+        naive += sum(cost.flops for cost in decoded.values())
+        self._charge(decoded)
+        self._charged.charge("policy", Cost(naive_flops=naive, new_tokens=sampled))
+        self.new_tokens += sampled
+
+    def scored(self, spent: Mapping[Role, Cost]) -> None:
+        """Enter what scoring took; a reward computes nothing twice, so both books get the same."""
+        self.spent.charge_all(spent)
+        self._charge(spent)
+
+    def waited(self, serial_forwards: int) -> None:
+        """Requests made together wait for the longest one, not for their sum."""
+        self._serial_forwards += serial_forwards
+
+    def charged(self) -> dict[Role, Cost]:
+        """The charged totals by role. The policy's seconds are its modelled share of shared work; its weights are read
+        once a serial forward, whatever the width."""
+        totals = self._charged.by_role()
+        if "policy" in totals:
+            once = self._engine.decode_cost(0, 1)["policy"].weight_bytes
+            totals["policy"] = replace(
+                totals["policy"],
+                seconds=self._seconds,
+                serial_forwards=self._serial_forwards,
+                weight_bytes=once * self._serial_forwards,
+            )
+        return totals
+
+    def _charge(self, costs: Mapping[Role, Cost]) -> None:
+        self._charged.charge_all(costs)
+        self.flops += sum(cost.flops for cost in costs.values())

@@ -1,0 +1,128 @@
+"""REBASE, reward-balanced search (arXiv 2408.00724, section 3): open prefixes share the width by their rewards.
+
+B_0 = width first steps are sampled. At each depth the reward R_j scores the open prefixes, C of the children have
+finished, the budget shrinks to B_i = B_{i-1} - C, and prefix j gets its share of B_i * softmax(R / T)_j children. It
+ends when the budget is 0: `width` solutions, for a few more tokens than sampling them, spent where the reward says.
+
+    balance([0.9, 0.5, 0.8], width=8, temperature=0.2, rule="round")        # [4, 1, 3]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from isoflop.answers.vote import VoteRule
+from isoflop.core import Trajectory
+from isoflop.errors import RewardError, SpecError, did_you_mean
+from isoflop.search.base import Expand, Score, Search, Strategy
+from isoflop.search.choose import generator, systematic
+from isoflop.specs import require
+
+BalanceRule = Literal["round", "ceil", "systematic", "multinomial"]
+_ROUNDING = 1e-9  # a share that is whole but for rounding must not be rounded up
+
+
+@dataclass(frozen=True)
+class Rebase(Strategy):
+    """`rebase(width=8)`. `temperature` is T of the allocation (0.1 in the paper, 0.2 in its released configuration);
+    `balance` the rule that makes whole numbers of the shares (`round` in the paper, `ceil` in its released code).
+    """
+
+    spec_name: ClassVar[str] = "rebase"
+    guided: ClassVar[bool] = True
+
+    width: int
+    temperature: float = 0.1
+    balance: BalanceRule = "round"
+    vote: VoteRule = field(default="weighted", kw_only=True)
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"rebase(width={self.width}): width is the number of solutions, at least 1")
+        require(self.temperature > 0, f"rebase(temperature={self.temperature}): must be above 0")
+
+    def search(self, root: Trajectory) -> Search:
+        """Balance, expand, score, move the finished aside; repeat."""
+        rng = generator(root, "rebase")
+        finished: list[Trajectory] = []
+        [children] = yield Expand((root,), (self.width,))
+        while True:
+            finished += [node for node in children if node.finished]
+            parents = [node for node in children if not node.finished]
+            if not parents:
+                return finished
+            rewards = yield Score(parents)
+            left = self.width - len(finished)
+            widths = balance([steps[-1] for steps in rewards], left, self.temperature, self.balance, rng)
+            kept = [index for index, share in enumerate(widths) if share]
+            grown = yield Expand([parents[index] for index in kept], [widths[index] for index in kept])
+            children = [node for siblings in grown for node in siblings]
+
+
+def balance(
+    rewards: Sequence[float],
+    width: int,
+    temperature: float,
+    rule: BalanceRule = "round",
+    rng: np.random.Generator | None = None,
+) -> list[int]:
+    """Share `width` children among prefixes by softmax(rewards / temperature); the widths, in input order, sum to it.
+
+    `round`: the paper's equation, repaired by largest remainder. `ceil`: the released code's rule: highest reward
+    first, ceil(width left * weight / weight left). `systematic` and `multinomial` draw. Ties are broken by `rng`;
+    without one in input order, and the drawn rules use a fixed seed. Raises SpecError for a width, temperature or rule that means
+    nothing, RewardError for rewards that are no finite numbers.
+    """
+    _check(rewards, width, temperature, rule)
+    if not rewards:
+        return []
+    top = max(rewards)
+    weights = [math.exp((reward - top) / temperature) for reward in rewards]
+    total = math.fsum(weights)
+    shares = [width * weight / total for weight in weights]
+    order = range(len(rewards)) if rng is None else [int(i) for i in rng.permutation(len(rewards))]
+    if rule == "round":
+        return _largest_remainder(shares, width, order)
+    if rule == "ceil":
+        return _ceil_highest_first(weights, width, order)
+    drawn = np.random.default_rng(0) if rng is None else rng
+    if rule == "systematic":
+        return systematic(shares, width, float(drawn.random())) if width else [0] * len(shares)
+    return [int(count) for count in drawn.multinomial(width, np.asarray(weights) / total)]
+
+
+def _largest_remainder(shares: Sequence[float], width: int, order: Sequence[int]) -> list[int]:
+    """Round down, then one more for the largest remainders until the width is spent: rounding, repaired."""
+    widths = [math.floor(share + _ROUNDING) for share in shares]
+    by_remainder = sorted(order, key=lambda i: round(widths[i] - shares[i], 9))
+    for i in by_remainder[: width - sum(widths)]:
+        widths[i] += 1
+    return widths
+
+
+def _ceil_highest_first(weights: Sequence[float], width: int, order: Sequence[int]) -> list[int]:
+    """The released rule. The tail gets nothing once the width is spent."""
+    widths = [0] * len(weights)
+    by_weight = sorted(order, key=lambda i: -weights[i])
+    for place, i in enumerate(by_weight):
+        # Summed anew: subtracting the weights one by one would lose the small ones to rounding.
+        left = math.fsum(weights[j] for j in by_weight[place:])
+        share = width * weights[i] / left if left else width  # weights that underflowed to 0 are not worth a division
+        widths[i] = min(width, math.ceil(share - _ROUNDING))
+        width -= widths[i]
+    return widths
+
+
+def _check(rewards: Sequence[float], width: int, temperature: float, rule: str) -> None:
+    if rule not in get_args(BalanceRule):
+        raise SpecError(f"balance rule {rule!r} is unknown{did_you_mean(rule, get_args(BalanceRule))}")
+    require(width >= 0, f"balance: width={width} must be 0 or more")
+    require(temperature > 0, f"balance: temperature={temperature} must be above 0")
+    require(len(rewards) > 0 or width == 0, f"balance: there is nobody to share a width of {width} among")
+    for reward in rewards:
+        if not math.isfinite(reward):
+            raise RewardError(f"balance: reward {reward!r} is not a finite number; rewards: {list(rewards)}")
