@@ -77,7 +77,7 @@ def test_the_path_comes_first_in_a_spelling_and_the_spelling_round_trips(tmp_pat
     (tmp_path / "a.jsonl").write_text(json.dumps({"question": "1?", "answer": "1"}))
     text = f"jsonl({str(tmp_path / 'a.jsonl')!r}, limit=3)"
     problems = specs.parse("problems", text)
-    assert [problem.id for problem in problems.load()] == ["a/0"]
+    assert [problem.id for problem in problems.load("test")] == ["a/test/0"]
     assert specs.parse("problems", str(problems)) == problems
     with pytest.raises(SpecError, match="takes at most 5 values"):
         specs.parse("problems", "jsonl('a', 'b', 'c', 'd', 'e', 3)")

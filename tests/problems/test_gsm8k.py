@@ -43,7 +43,7 @@ def test_test_is_test_and_dev_is_every_sixteenth_of_train(folder: Path) -> None:
 
 def test_a_file_is_a_test_set_and_has_no_dev(folder: Path) -> None:
     problems = GSM8K(str(folder / "test.jsonl"), limit=2)
-    assert len(problems.load()) == 2
+    assert len(problems.load("test")) == 2
     with pytest.raises(ProblemError, match=r"has no dev: .*test.jsonl holds test questions; give the folder"):
         problems.load("dev")
 
@@ -51,7 +51,7 @@ def test_a_file_is_a_test_set_and_has_no_dev(folder: Path) -> None:
 def test_what_is_not_gsm8k_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(solution(1) + '\n{"question": "a?", "answer": "42"}')
     with pytest.raises(ProblemError, match=r"test.jsonl line 2: the answer has no '####'"):
-        GSM8K(str(tmp_path)).load()
+        GSM8K(str(tmp_path)).load("test")
     with pytest.raises(ProblemError, match=r"train.jsonl does not exist"):
         GSM8K(str(tmp_path)).load("dev")
     with pytest.raises(SpecError, match="subset='published128' has its own order"):

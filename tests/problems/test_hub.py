@@ -37,15 +37,15 @@ def test_a_folder_of_data_files_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     data = tmp_path / "data"
     data.mkdir()
     (data / "test.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
-    problems = Hub(str(data), question="problem", answer="gold", test="test[:3]").load()
+    problems = Hub(str(data), question="problem", answer="gold", test="test[:3]").load("test")
     assert [one.answer for one in problems] == ["1", "2", "3"]
 
 
 def test_a_missing_column_split_or_set_says_what_there_is(saved: str) -> None:
     with pytest.raises(ProblemError, match=r"test row 0 has no column 'question'; allowed: gold, problem"):
-        Hub(saved).load()
+        Hub(saved).load("test")
     with pytest.raises(ProblemError, match=r"split 'val' is not saved there; allowed: test, train; or use jsonl"):
-        Hub(saved, test="val").load()
+        Hub(saved, test="val").load("test")
     with pytest.raises(ProblemError, match=r"declares no dev; name a split"):
         Hub(saved).load("dev")
 
@@ -53,4 +53,4 @@ def test_a_missing_column_split_or_set_says_what_there_is(saved: str) -> None:
 def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'isoflop\[hub\]', or give path=FOLDER"):
-        GSM8K().load()
+        GSM8K().load("test")

@@ -44,7 +44,7 @@ class ProblemSet(Spec, ABC):
         require(self.limit is None or self.limit >= 1, f"limit={self.limit} must be at least 1, or none for all")
         require(self.seed is None or self.seed >= 0, f"seed={self.seed} must be 0 or more, or none for file order")
 
-    def load(self, split: Split = "test") -> tuple[Problem, ...]:
+    def load(self, split: Split) -> tuple[Problem, ...]:
         """The problems of a split, in the set's order. Raises ProblemError where the split cannot be read."""
         if split not in SPLITS:
             raise ProblemError(f"split {split!r} is unknown{did_you_mean(split, SPLITS)}")

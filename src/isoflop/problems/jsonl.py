@@ -22,7 +22,7 @@ from isoflop.problems.rows import read_jsonl, text_in
 class JSONLines(ProblemSet):
     """`question`, `answer` and `id` name columns; `answer=none` makes a set without gold answers.
 
-    Without an id column a problem is named by its file and its place there, as in "exam/17".
+    Without an id column a problem is named by its file and its place there, as in "exam/test/17".
     """
 
     spec_name: ClassVar[str] = "jsonl"
@@ -43,7 +43,7 @@ class JSONLines(ProblemSet):
             where = f"{path} line {line}"
             problems.append(
                 Problem(
-                    text_in(row, self.id, where) if self.id else f"{path.stem}/{index}",
+                    text_in(row, self.id, where) if self.id else f"{path.stem}/{split}/{index}",
                     text_in(row, self.question, where),
                     text_in(row, self.answer, where) if self.answer else None,
                 )
