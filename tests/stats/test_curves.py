@@ -152,6 +152,16 @@ def test_wrong_pools_are_refused(labels, correct, weights, message):
         Pool("p0", labels, correct, weights)
 
 
+def test_unscored_samples_have_a_majority_but_no_weighted_choice():
+    unscored = Pool("p0", (RIGHT, RIGHT, "1"), (1, 1, 0))
+    assert majority_at_k([unscored]).accuracy[-1] == 1.0
+    for curve_of in (best_at_k, weighted_at_k):
+        with pytest.raises(
+            StudyError, match="pool of problem 'p0' has no weights: best and weighted choices need a reward"
+        ):
+            curve_of([unscored])
+
+
 def test_empty_and_oversized_requests_are_refused():
     with pytest.raises(StudyError, match="maj@k of no pools"):
         majority_at_k([])

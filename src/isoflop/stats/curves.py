@@ -26,21 +26,25 @@ from isoflop.stats.intervals import LEVEL, RESAMPLES, Interval, bootstrap_mean
 
 @dataclass(frozen=True)
 class Pool:
-    """One problem's samples: the cluster each answer votes with (None: no answer), whether it is right, its weight."""
+    """One problem's samples: the cluster each answer votes with (None: no answer), whether it is right, its weight.
+
+    `weights` is None where nothing scored the samples: then passes and majorities exist, weighted choices do not.
+    """
 
     problem: str
     labels: tuple[str | None, ...]
     correct: tuple[float, ...]
-    weights: tuple[float, ...]
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         where = f"pool of problem {self.problem!r}"
-        if not self.labels or not len(self.labels) == len(self.correct) == len(self.weights):
+        weights = len(self.labels) if self.weights is None else len(self.weights)
+        if not self.labels or not len(self.labels) == len(self.correct) == weights:
             raise StudyError(
                 f"{where} holds {len(self.labels)} labels, {len(self.correct)} correct and "
-                f"{len(self.weights)} weights; give one of each per sample, and at least one sample"
+                f"{weights} weights; give one of each per sample, and at least one sample"
             )
-        if not np.isfinite(self.weights).all() or min(self.weights) < 0:
+        if self.weights is not None and not all(0 <= weight < np.inf for weight in self.weights):
             raise StudyError(f"{where} has a weight that is negative or not finite; unscored samples cannot be weighed")
         verdicts: dict[str | None, float] = {None: 0.0}
         for label, correct in zip(self.labels, self.correct, strict=True):
@@ -54,6 +58,16 @@ class Pool:
     def size(self) -> int:
         """Samples in the pool."""
         return len(self.labels)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The weights as numbers; a StudyError where nothing scored the samples."""
+        if self.weights is None:
+            raise StudyError(
+                f"pool of problem {self.problem!r} has no weights: best and weighted choices need a reward for every "
+                f"sample; pass@k and maj@k do not"
+            )
+        return np.array(self.weights, dtype=np.float64)
 
     @cached_property
     def answers(self) -> tuple[str, ...]:
@@ -161,7 +175,7 @@ def sampled_curve(
 
 def _best_of_one_pool(pool: Pool) -> Floats:
     # A sample without an answer can only be chosen when no sample has one.
-    scores = np.array([w if label is not None else -np.inf for label, w in zip(pool.labels, pool.weights, strict=True)])
+    scores = np.where([label is not None for label in pool.labels], pool.scores, -np.inf)
     correct = np.array(pool.correct, dtype=np.float64)
     expected = np.zeros(pool.size)
     for score in np.unique(scores):

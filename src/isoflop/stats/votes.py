@@ -86,7 +86,7 @@ def _shared_wins(rivals: Floats, silent: int, votes: int, size: int) -> Floats:
 
 def _weighted_listed(pool: Pool) -> Floats:
     members = (np.arange(1, 2**pool.size)[:, None] >> np.arange(pool.size)) & 1
-    sums = members @ (pool.votes * np.array(pool.weights)[:, None])
+    sums = members @ (pool.votes * pool.scores[:, None])
     won = _share_of_right_leaders(sums, members @ pool.votes > 0, pool.verdicts)
     sizes = members.sum(axis=1)
     return np.bincount(sizes, weights=won)[1:] / np.bincount(sizes)[1:]
@@ -94,7 +94,7 @@ def _weighted_listed(pool: Pool) -> Floats:
 
 def _weighted_sampled(pool: Pool, subsets: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Random orders of the pool: the first k of an order are a random subset of k, for every k at once."""
-    ballots = pool.votes * np.array(pool.weights)[:, None]
+    ballots = pool.votes * pool.scores[:, None]
     total, squares = np.zeros(pool.size), np.zeros(pool.size)
     chunk = max(1, _CELLS_AT_ONCE // max(1, ballots.size))
     for start in range(0, subsets, chunk):
