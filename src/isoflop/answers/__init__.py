@@ -1,1 +1,11 @@
 """Answers: read from text by a declared format, verified against gold, clustered for the vote, and voted over."""
+
+REGISTRY = {
+    "math": "isoflop.answers.graders:MathGrader",
+    "choice": "isoflop.answers.graders:ChoiceGrader",
+}
+
+REGISTRY = {
+    "math": "isoflop.answers.graders:MathGrader",
+    "choice": "isoflop.answers.graders:ChoiceGrader",
+}

@@ -1,7 +1,7 @@
 """The graders there are: numbers and expressions, and multiple choice.
 
-MathGrader().extract("... #### 18").text                   # "18"
-ChoiceGrader().extract("So the answer is (B).").text       # "B"
+    MathGrader().extract("... #### 18").text                   # "18"
+    ChoiceGrader().extract("So the answer is (B).").text       # "B"
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 from isoflop.answers.base import Extracted, Verdict
 from isoflop.answers.cluster import cluster
 from isoflop.answers.extract import FORMATS, AnswerFormat, NumberFallback, extract
 from isoflop.answers.verify import verify
 from isoflop.errors import SpecError, did_you_mean
+from isoflop.specs import Spec
 
 
-@dataclass(frozen=True, slots=True)
-class MathGrader:
+@dataclass(frozen=True)
+class MathGrader(Spec):
     """Numbers and expressions, found in the declared formats, compared exactly or by math-verify."""
+
+    spec_family: ClassVar[str] = "grader"
+    spec_name: ClassVar[str] = "math"
 
     formats: tuple[AnswerFormat, ...] = FORMATS
     fallback: NumberFallback | None = "last_number"
@@ -44,9 +48,12 @@ class MathGrader:
         return cluster(answers)
 
 
-@dataclass(frozen=True, slots=True)
-class ChoiceGrader:
+@dataclass(frozen=True)
+class ChoiceGrader(Spec):
     """Multiple choice: one letter of `choices`. The fallback is the last letter that stands by itself."""
+
+    spec_family: ClassVar[str] = "grader"
+    spec_name: ClassVar[str] = "choice"
 
     choices: str = "ABCDE"
     formats: tuple[AnswerFormat, ...] = FORMATS
