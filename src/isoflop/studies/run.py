@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -103,8 +103,7 @@ class Run:
 
     def status(self) -> Progress:
         """How far every arm is, and its accuracy and cost so far."""
-        tally = self._tally()
-        return tally.progress()
+        return _tally(self._reader, self.study).progress()
 
     def execute(
         self,
@@ -118,6 +117,8 @@ class Run:
 
         Raises StoreError where another process is at work on this run.
         """
+        study = self.study
+        self._let_go()
         with Store.writer(self.folder) as store:
             store.begin(
                 pid=os.getpid(),
@@ -128,9 +129,9 @@ class Run:
             )
             finished = store.finished()
             done = {key for key, failed in finished.items() if not (failed and retry_errors)}
-            tally = self._tally(skip=finished.keys() - done)
+            tally = _tally(store, study, skip=finished.keys() - done)
             report = _Throttled(progress, progress_seconds)
-            for engine in dict.fromkeys(arm.engine for arm in self.study.arms):
+            for engine in dict.fromkeys(arm.engine for arm in study.arms):
                 self._execute_engine(store, engine, done, lambda attempt: report(tally, attempt))
             report.last(tally)
             return tally.progress()
@@ -157,15 +158,11 @@ class Run:
                 finally:
                     store.heartbeat(meter.in_flight())
 
-    def _tally(self, skip: Any = frozenset()) -> Tally:
-        tally = Tally(self._reader.labels(), len(self.problems) * len(self.study.seeds))
-        places = {problem.id: place for place, problem in enumerate(self.problems)}
-        labels = {label: place for place, label in enumerate(self._reader.labels())}
-        for record in self.attempts:
-            if (labels[record.arm], places[record.problem.id], record.seed) not in skip:
-                tally.add(labels[record.arm], record.outcome, record.charged_total)
-        tally.start()
-        return tally
+    def _let_go(self) -> None:
+        """Close the reader, so that the writer can leave one plain file behind."""
+        reader = self.__dict__.pop("_reader", None)
+        if reader is not None:
+            reader.close()
 
     def _refuse_another_study(self, study: Study, print_of: str) -> None:
         meta = self._reader.meta()
@@ -182,6 +179,18 @@ class Run:
                 f"{self.folder}: the problems of {study.problems} have changed since the run was made (ids, questions "
                 f"or gold answers); bring the old ones back or choose another folder"
             )
+
+
+def _tally(store: Store, study: Study, skip: Set[Key] = frozenset()) -> Tally:
+    """What is stored, but for the attempts to skip, counted; the clock starts now."""
+    arms = {label: place for place, label in enumerate(store.labels())}
+    places = {problem.id: place for place, problem in enumerate(store.problems())}
+    tally = Tally(list(arms), len(places) * len(study.seeds))
+    for record in store.records():
+        if (arms[record.arm], places[record.problem.id], record.seed) not in skip:
+            tally.add(arms[record.arm], record.outcome, record.charged_total)
+    tally.start()
+    return tally
 
 
 class _Throttled:
