@@ -181,11 +181,9 @@ class Store:
     def end(self) -> None:
         """End the session in order; what is still in flight is lost work, too."""
         with self._transaction() as connection:
-            [in_flight] = connection.execute("SELECT in_flight FROM sessions WHERE id=?", (self._session,)).fetchone()
-            lost = encode_costs(_sum(self._lost, decode_costs(in_flight)))
             connection.execute(
-                "UPDATE sessions SET state='ended', ended=?, lost=?, in_flight='{}' WHERE id=?",
-                (_now(), lost, self._session),
+                "UPDATE sessions SET state='ended', ended=?, lost=in_flight, in_flight='{}' WHERE id=?",
+                (_now(), self._session),
             )
         self._session = None
 
