@@ -132,11 +132,12 @@ class ScriptedEngine(Engine):
         written = parent.text.count("step ")
         slips = _slips(parent.text)
         position, left = parent.num_tokens + len(request.forced), request.max_tokens
-        thinking = parent.thinking
+        think = parent.origin.prompt.markers.think
+        thinking = parent.thinking and think is not None and think[1] not in request.forced_text
         steps: list[Step] = []
         while True:
             draw = 0.0 if request.temperature == 0 else uniform(request.stream, position)
-            text, slip, end = self._next(parent, written, slips, draw)
+            text, slip, end = self._next(parent, written, slips, draw, thinking)
             cut = text[:left]
             end = end if len(cut) == len(text) else StepEnd.CAP
             channel = Channel.THINK if thinking else Channel.VISIBLE
@@ -147,17 +148,23 @@ class ScriptedEngine(Engine):
             steps.append(Step(forced_text + cut, tokens, logprobs, len(forced), end, channel))
             written, position, left = written + 1, position + len(cut), left - len(cut)
             slips += slip
-            if end is not StepEnd.DELIMITER or request.until is Until.STEP or left == 0:
+            closed = thinking and not text.startswith("step ")
+            thinking = thinking and not closed
+            if end is not StepEnd.DELIMITER or left == 0 or _stops(request.until, closed):
                 return steps
 
-    def _next(self, parent: Trajectory, written: int, slips: int, draw: float) -> tuple[str, int, StepEnd]:
-        """The next step's text, how much it slips by, and how it ends."""
+    def _next(
+        self, parent: Trajectory, written: int, slips: int, draw: float, thinking: bool
+    ) -> tuple[str, int, StepEnd]:
+        """The next step's text, how much it slips by, and how it ends. Inside a think block the steps are thoughts."""
         problem = parent.origin.problem
         if written < self.spec.steps or problem.id in self.spec.endless:
             slip = 0
             if draw >= self.spec.skill:
                 slip = 1 + int((draw - self.spec.skill) / (1 - self.spec.skill) * 8.999)
             return f"step {written + 1} slips {slip}\n", slip, StepEnd.DELIMITER
+        if thinking and parent.origin.prompt.markers.think is not None:
+            return parent.origin.prompt.markers.think[1], 0, StepEnd.DELIMITER
         if problem.id in self.spec.mute:
             return "I will not tell.", 0, StepEnd.END
         return f"The answer is {_gold(parent) + slips}", 0, StepEnd.END
@@ -167,7 +174,7 @@ class ScriptedEngine(Engine):
         parent = request.parent
         missing = max(0, self.spec.steps - parent.text.count("step "))
         problem = parent.origin.problem
-        text = "..." if problem.id in self.spec.mute else str(_gold(parent) + _slips(parent.text) + missing)
+        text = "..." if problem.id in self.spec.mute else f" {_gold(parent) + _slips(parent.text) + missing}"
         sampled = tuple(map(ord, text[: request.max_tokens]))
         written = request.forced_text + text[: request.max_tokens]
         logprobs = (-0.1,) * len(sampled)
@@ -175,7 +182,6 @@ class ScriptedEngine(Engine):
 
     def _count(self, request: GenerationRequest, steps: Sequence[Step]) -> Cost:
         """Token by token, on purpose without the closed form that the driver uses."""
-        parent = request.parent
         sampled = sum(step.sampled for step in steps)
         start, first = self._unread(request)
         prefill = 0
@@ -212,6 +218,10 @@ class ScriptedEngine(Engine):
 
 def _price(start: int, tokens: int) -> int:
     return tokens * FLOPS_PER_TOKEN + tokens * start + tokens * (tokens + 1) // 2
+
+
+def _stops(until: Until, closed: bool) -> bool:
+    return until is Until.STEP or (until is Until.THINK and closed)
 
 
 def _gold(parent: Trajectory) -> int:
