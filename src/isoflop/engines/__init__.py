@@ -3,4 +3,5 @@
 REGISTRY = {
     "local": "isoflop.engines.local:Local",
     "scripted": "isoflop.engines.scripted:Scripted",
+    "imported": "isoflop.studies.imported:ImportedModel",
 }

@@ -4,4 +4,5 @@ REGISTRY = {
     "gsm8k": "isoflop.problems.gsm8k:GSM8K",
     "jsonl": "isoflop.problems.jsonl:JSONLines",
     "hub": "isoflop.problems.hub:Hub",
+    "imported": "isoflop.studies.imported:ImportedProblems",
 }

@@ -4,4 +4,5 @@ REGISTRY = {
     "logprob": "isoflop.rewards.logprob:LogProb",
     "random": "isoflop.rewards.random:Random",
     "oracle": "isoflop.rewards.oracle:Oracle",
+    "imported": "isoflop.studies.imported:ImportedReward",
 }
