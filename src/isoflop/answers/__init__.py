@@ -4,8 +4,3 @@ REGISTRY = {
     "math": "isoflop.answers.graders:MathGrader",
     "choice": "isoflop.answers.graders:ChoiceGrader",
 }
-
-REGISTRY = {
-    "math": "isoflop.answers.graders:MathGrader",
-    "choice": "isoflop.answers.graders:ChoiceGrader",
-}

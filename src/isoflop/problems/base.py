@@ -1,10 +1,11 @@
 """What a problem set is: `load("dev" | "test")` gives its problems, and it names the grader of their answers.
 
 Choices (which arm, which width) are made on dev, claims on test; a set says for both where they come from, and refuses
-a split that it does not have. A set does not grade: `grader` is the spelling of one, and whoever runs a study opens it.
+a split that it does not have. A set does not grade: `grader` is the spelling of one, and whoever runs a study makes it
+with `parse("grader", problems.grader)`.
 
     problems = parse("problems", "gsm8k(path='data/gsm8k', limit=64, seed=0)")
-    problems.load("test")[0].id           # "gsm8k/test/1084"
+    problems.load("test")[0].id           # "gsm8k/test/264"
 """
 
 from __future__ import annotations

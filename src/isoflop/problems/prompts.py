@@ -68,15 +68,15 @@ class PromptFormat(Spec, ABC):
 class Chat(PromptFormat):
     """Messages for an instruction-tuned model: steps are lines, the last line is "The answer is N.".
 
-    `shots` worked examples are shown as earlier turns: small models follow a form that they see, not one that they are
-    told. `system_role=False` puts the system text in front of the question, for templates without that role (Gemma,
-    Mistral).
+    `shots` worked examples are shown as earlier turns, and are prefilled once for all that share the prompt: a small
+    model follows a form that it sees, not one that it is told. `system_role=False` puts the system text in front of
+    the question, for templates without that role (Gemma, Mistral).
     """
 
     spec_name: ClassVar[str] = "chat"
 
     system: str = SHORT_STEPS
-    shots: int = 2
+    shots: int = 4
     system_role: bool = True
 
     def __post_init__(self) -> None:
