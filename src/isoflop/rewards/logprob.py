@@ -31,11 +31,27 @@ class LogProb(RewardSpec):
 
 
 class LogProbReward(Reward):
-    """Geometric mean of the sampled tokens' probabilities, step by step."""
+    """Geometric mean of the sampled tokens' probabilities, step by step; a step is worked out once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[Trajectory, tuple[float, ...]]] = {}  # by search
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
-        """Raises RewardError for a step with sampled tokens but no log-probabilities, or with none sampled."""
-        return Scores(tuple(tuple(_confidence(step) for step in trajectory.steps) for trajectory in trajectories))
+        """Raises RewardError for a step that carries no log-probabilities."""
+        return Scores(
+            tuple([self._path(each, self._known.setdefault(each.origin.search, {})) for each in trajectories])
+        )
+
+    def release(self, search: str) -> None:
+        """Forget the search's steps."""
+        self._known.pop(search, None)
+
+    def _path(self, node: Trajectory, known: dict[Trajectory, tuple[float, ...]]) -> tuple[float, ...]:
+        if node.step is None or node.parent is None:
+            return ()
+        if node not in known:
+            known[node] = (*self._path(node.parent, known), _confidence(node.step))
+        return known[node]
 
 
 def _confidence(step: Step) -> float:

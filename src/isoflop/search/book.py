@@ -29,6 +29,8 @@ class Book:
         self._root_read = False
         self._serial_forwards = 0
         self._seconds = 0.0
+        self._naive_flops = 0
+        self._from_scratch: dict[int, int] = {}  # FLOPs of reading a prefix of that length; siblings share it
 
     def unread(self, parent: Trajectory, forced: int = 0) -> tuple[int, int]:
         """(cached tokens, known tokens that must be read) before a child of `parent` can be sampled."""
@@ -46,19 +48,13 @@ class Book:
         if tokens:
             self._charge(self._engine.prefill_cost(start, tokens))
 
-    def made(self, generation: Generation, parent: Trajectory, forced: int) -> None:
-        """Enter what a request made: sampled tokens are forwarded one by one, all but the last."""
+    def made(self, generation: Generation, prefix: int, sampled: int) -> None:
+        """Enter what a request made: `sampled` tokens behind `prefix` known ones, each but the last forwarded alone."""
         self.spent.charge_all(generation.spent)
         self._seconds += generation.seconds
-        sampled = sum(len(step.tokens) for step in generation.steps) - forced
         if sampled <= 0:
             return
-        prefix = parent.length + forced
-        decoded = self._engine.decode_cost(prefix, sampled - 1)
-        naive = sum(cost.flops for cost in self._engine.prefill_cost(0, prefix).values())
-        naive += sum(cost.flops for cost in decoded.values())
-        self._charge(decoded)
-        self._charged.charge("policy", Cost(naive_flops=naive, new_tokens=sampled))
+        self._naive_flops += self._reading(prefix) + self._charge(self._engine.decode_cost(prefix, sampled - 1))
         self.new_tokens += sampled
 
     def scored(self, spent: Mapping[Role, Cost]) -> None:
@@ -79,11 +75,24 @@ class Book:
             totals["policy"] = replace(
                 totals["policy"],
                 seconds=self._seconds,
+                naive_flops=self._naive_flops,
+                new_tokens=self.new_tokens,
                 serial_forwards=self._serial_forwards,
                 weight_bytes=once * self._serial_forwards,
             )
         return totals
 
-    def _charge(self, costs: Mapping[Role, Cost]) -> None:
+    def _reading(self, tokens: int) -> int:
+        if tokens not in self._from_scratch:
+            self._from_scratch[tokens] = _flops(self._engine.prefill_cost(0, tokens))
+        return self._from_scratch[tokens]
+
+    def _charge(self, costs: Mapping[Role, Cost]) -> int:
         self._charged.charge_all(costs)
-        self.flops += sum(cost.flops for cost in costs.values())
+        flops = _flops(costs)
+        self.flops += flops
+        return flops
+
+
+def _flops(costs: Mapping[Role, Cost]) -> int:
+    return sum([cost.prefill_flops + cost.decode_flops for cost in costs.values()])

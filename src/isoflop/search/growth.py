@@ -53,8 +53,10 @@ class Closers:
         return self._think, self._encoded(self._think)
 
     def answer(self, node: Trajectory) -> tuple[str, tuple[int, ...]]:
-        """Text and tokens that make `node` answer now."""
+        """Text and tokens that make `node` answer now. Where a line has just ended, the prefix starts no other."""
         text = self._think + self._prefix if node.thinking else self._prefix
+        if node.step is not None and node.step.text.endswith("\n") and not node.thinking:
+            text = text.lstrip("\n")
         return text, self._encoded(text)
 
     def _encoded(self, text: str) -> tuple[int, ...]:

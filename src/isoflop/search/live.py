@@ -63,14 +63,15 @@ class Live:
     def receive(self, generation: Generation) -> None:
         """Take what one request made; go on with the strategy if it was the last one waited for."""
         growth = self.growths.pop(generation.id)
-        sampled = sum(len(step.tokens) for step in generation.steps) - len(growth.forced)
-        self.book.made(generation, growth.node, len(growth.forced))
+        forced = len(growth.forced)
+        sampled = max(0, sum([len(step.tokens) for step in generation.steps]) - forced)
+        self.book.made(generation, growth.node.length + forced, sampled)
         for step in generation.steps:
             self._children[growth.node] = max(self._children.get(growth.node, 0), growth.index + 1)
             growth.node = self._add(growth.node.extend(step, growth.index))
             growth.index = 0
-        growth.left -= max(0, sampled)
-        growth.forwards += max(0, sampled)
+        growth.left -= sampled
+        growth.forwards += sampled
         growth.forced, growth.forced_text = (), ""
         if generation.error is not None and self.stop is Stop.FINISHED:
             self.stop, self.message = Stop.ERROR, generation.error

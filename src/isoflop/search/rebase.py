@@ -74,8 +74,8 @@ def balance(
 
     `round`: the paper's equation, repaired by largest remainder. `ceil`: the released code's rule: highest reward
     first, ceil(width left * weight / weight left). `systematic` and `multinomial` draw. Ties are broken by `rng`;
-    without one in input order, and the drawn rules use a fixed seed. Raises SpecError for a width, temperature or rule that means
-    nothing, RewardError for rewards that are no finite numbers.
+    without one in input order, and the drawn rules use a fixed seed. Raises SpecError for a width, temperature or rule
+    that means nothing, RewardError for rewards that are no finite numbers.
     """
     _check(rewards, width, temperature, rule)
     if not rewards:
