@@ -129,8 +129,8 @@ class ScriptedEngine(Engine):
     def _write(self, request: GenerationRequest) -> list[Step]:
         """Steps until the request says stop, cut at its token cap."""
         parent = request.parent
-        written = parent.text.count("step ")
-        slips = _slips(parent.text)
+        so_far = parent.text
+        written, slips = so_far.count("step "), _slips(so_far)
         position, left = parent.num_tokens + len(request.forced), request.max_tokens
         think = parent.origin.prompt.markers.think
         thinking = parent.thinking and think is not None and think[1] not in request.forced_text
@@ -232,4 +232,4 @@ def _gold(parent: Trajectory) -> int:
 
 
 def _slips(text: str) -> int:
-    return sum(int(line.rpartition(" ")[2] or 0) for line in text.split("\n")[:-1] if " slips " in line)
+    return sum([int(line.rpartition(" ")[2] or 0) for line in text.split("\n")[:-1] if " slips " in line])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from isoflop.core import Attempt, Origin, Stop
+from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import Engine
 from isoflop.errors import RewardError, SpecError
 from isoflop.rewards.base import Reward
@@ -32,9 +33,11 @@ def drive(
     *,
     concurrency: int = 16,
     clock: Callable[[], float] = time.monotonic,
+    every_turn: Callable[[Driver], None] | None = None,
 ) -> Iterator[Attempt]:
     """Run chains of jobs, `concurrency` chains at a time. Yields each attempt as soon as it has ended.
 
+    `every_turn` is called each time the engine has advanced, for heartbeats (`Driver.in_flight`).
     Raises SpecError for a job whose strategy needs what the engine or the reward cannot give. A search that fails comes
     back as an attempt with `Stop.ERROR`; the others go on.
     """
@@ -50,6 +53,8 @@ def drive(
         if not driver.running:
             return
         yield from driver.turn()
+        if every_turn is not None:
+            every_turn(driver)
 
 
 class Driver:
@@ -62,6 +67,13 @@ class Driver:
         self._searches = count(1)
         self._owners: dict[int, Live] = {}
         self._timed: set[Live] = set()
+
+    def in_flight(self) -> dict[Role, Cost]:
+        """What all unfinished searches together have spent so far."""
+        together = Ledger()
+        for live in self.running:
+            together.charge_all(live.book.spent.by_role())
+        return together.by_role()
 
     def turn(self) -> Iterator[Attempt]:
         """One round: score what asks for it, let the engine advance, hand out what is finished."""
