@@ -1,0 +1,36 @@
+"""A table as Markdown: arms, tests, equal FLOPs and notes, for a readme or a results page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from isoflop.report.layout import Column, arm_columns, equal_columns, heading, notes, paired_columns
+
+if TYPE_CHECKING:
+    from isoflop.report.table import Table
+
+
+def markdown(table: Table) -> str:
+    """All sections; those without rows are left out."""
+    sections = [
+        (heading(table), arm_columns(table)),
+        ("Declared tests", paired_columns(table)),
+        ("At equal FLOPs, against the reference's family", equal_columns(table, "reference")),
+        ("At equal FLOPs, against the best mixture of all other families", equal_columns(table, "others")),
+    ]
+    parts = [f"**{_escaped(title)}**\n\n{_grid(columns)}" for title, columns in sections if columns[0].cells]
+    return "\n\n".join([*parts, "\n".join(f"- {_escaped(note)}" for note in notes(table))]) + "\n"
+
+
+def _grid(columns: Sequence[Column]) -> str:
+    lines = [
+        [_escaped(column.heading) for column in columns],
+        [":--" if column.left else "--:" for column in columns],
+        *([_escaped(cell) for cell in cells] for cells in zip(*(column.cells for column in columns), strict=True)),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_").replace("\n", " ")
