@@ -1,0 +1,177 @@
+"""An engine that makes up text of assumed lengths and prices it as the real model would be: the plan's stand-in.
+
+Strategies run on it unchanged, so a plan needs no formula of its own for any of them. What it writes means nothing, and
+nothing it writes is kept: only lengths and prices are read.
+
+    Phantom(Pricer(load_shape("DIR")), Assumptions(solution_tokens=250))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from isoflop.core import Channel, Prompt, Step, StepEnd, Trajectory
+from isoflop.cost.ledger import Cost, Role
+from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
+from isoflop.errors import StudyError
+from isoflop.randomness import stream_key, uniform
+from isoflop.rewards.base import Reward, Scores
+
+_OTHER_ANSWERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What a plan takes for granted; `source` says where it comes from.
+
+    Prompts are `characters_per_token` long unless `prompt_tokens` is given. A solution has `solution_tokens`, in steps
+    of `step_tokens`; where the prompt has a think block, `think_tokens` go before. `agreement` is the chance that a
+    sample gives the most common answer (it decides when adaptive strategies stop). `discordant` is the share of
+    problems on which two arms differ (it decides which differences can be seen).
+    """
+
+    solution_tokens: int = 200
+    step_tokens: int = 25
+    think_tokens: int = 1000
+    prompt_tokens: int | None = None
+    characters_per_token: float = 4.0
+    agreement: float = 0.6
+    discordant: float = 0.2
+    source: str = "assumed"
+
+    def __post_init__(self) -> None:
+        for name in ("solution_tokens", "step_tokens", "think_tokens", "characters_per_token"):
+            if not getattr(self, name) > 0:
+                raise StudyError(f"plan: {name}={getattr(self, name)} must be above 0")
+        if self.prompt_tokens is not None and self.prompt_tokens < 1:
+            raise StudyError(f"plan: prompt_tokens={self.prompt_tokens} must be at least 1, or none to estimate it")
+        for name in ("agreement", "discordant"):
+            if not 0 < getattr(self, name) <= 1:
+                raise StudyError(f"plan: {name}={getattr(self, name)} is a share: above 0, at most 1")
+
+
+class Prices(Protocol):
+    """What an engine or a shape's pricer says a forward takes, by role."""
+
+    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """Appending known tokens."""
+
+    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """Forwards of one token each."""
+
+
+class Phantom(Engine):
+    """See the module."""
+
+    context_tokens = 2**31
+
+    def __init__(self, prices: Prices, assumed: Assumptions) -> None:
+        self._prices, self._assumed = prices, assumed
+        self._ready: list[Generation] = []
+        self._read: set[str] = set()
+
+    def render(self, prompt: Prompt) -> str:
+        """Contents and roles; what a template adds is a few tokens a message."""
+        text = "".join(f"<|{role}|>\n{content}\n" for role, content in prompt.messages) + prompt.text
+        opened = prompt.markers.think[0] if prompt.markers.think else ""
+        return text + (prompt.assistant_prefix or opened)
+
+    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
+        """As many tokens as assumed."""
+        if prompt and self._assumed.prompt_tokens is not None:
+            return (0,) * self._assumed.prompt_tokens
+        return (0,) * math.ceil(len(text) / self._assumed.characters_per_token)
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> None:
+        """Written at once."""
+        for request in requests:
+            steps = self._close(request) if request.closing else self._write(request)
+            self._ready.append(Generation(request.id, tuple(steps), self._spent(request, steps)))
+
+    def poll(self) -> list[Generation]:
+        """All that was asked for."""
+        ready, self._ready = self._ready, []
+        return ready
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """Nothing is ever under way."""
+
+    def release(self, search: str) -> None:
+        """Forget that the prompt was read."""
+        self._read.discard(search)
+
+    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._prices.prefill_cost(start, tokens)
+
+    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._prices.decode_cost(start, tokens)
+
+    def _write(self, request: GenerationRequest) -> list[Step]:
+        steps: list[Step] = []
+        parent, left, tokens = request.parent, request.max_tokens, request.parent.num_tokens
+        while True:
+            text, planned, channel, end = self._piece(parent, tokens, request.stream)
+            size = min(planned, left)
+            end = end if size == planned else StepEnd.CAP
+            forced = (request.forced, request.forced_text) if not steps else ((), "")
+            logprobs = (-uniform(request.stream, tokens),) * size
+            own = forced[0] + (0,) * size
+            steps.append(Step(forced[1] + text, own, logprobs, len(forced[0]), end=end, channel=channel))
+            tokens, left = tokens + size, left - size
+            think = parent.origin.prompt.markers.think
+            closed = channel is Channel.VISIBLE or (think is not None and text == think[1])
+            if end is not StepEnd.DELIMITER or request.until is Until.STEP or left == 0:
+                return steps
+            if request.until is Until.THINK and closed:
+                return steps
+
+    def _piece(self, parent: Trajectory, tokens: int, stream: int) -> tuple[str, int, Channel, StepEnd]:
+        """Text, tokens, channel and end of the step that starts `tokens` tokens behind the prompt."""
+        think = parent.origin.prompt.markers.think
+        size = self._assumed.step_tokens
+        thoughts = math.ceil(self._assumed.think_tokens / size) * size if think else 0
+        if think and tokens < thoughts:
+            text = think[1] if tokens + size >= thoughts else "thought\n"
+            return text, size, Channel.THINK, StepEnd.DELIMITER
+        left = thoughts + self._assumed.solution_tokens - tokens
+        if left > size:
+            return "step\n", size, Channel.VISIBLE, StepEnd.DELIMITER
+        return self._answer(stream), max(1, left), Channel.VISIBLE, StepEnd.END
+
+    def _close(self, request: GenerationRequest) -> list[Step]:
+        sampled = min(4, request.max_tokens)
+        tokens = request.forced + (0,) * sampled
+        text = request.forced_text + self._answer(request.stream).rpartition(" ")[2]
+        return [Step(text, tokens, (-0.1,) * sampled, len(request.forced), end=StepEnd.CLOSED)]
+
+    def _answer(self, stream: int) -> str:
+        common = uniform(stream, -1) < self._assumed.agreement
+        return f"The answer is {1 if common else 2 + int(uniform(stream, -2) * _OTHER_ANSWERS)}"
+
+    def _spent(self, request: GenerationRequest, steps: Sequence[Step]) -> Mapping[Role, Cost]:
+        """The prompt once a search, one token again at each fork, then token by token."""
+        parent, search = request.parent, request.parent.origin.search
+        start = parent.length - 1 if search in self._read else 0
+        self._read.add(search)
+        sampled = sum(step.sampled for step in steps)
+        read = self._prices.prefill_cost(start, parent.length - start + len(request.forced))
+        made = self._prices.decode_cost(parent.length + len(request.forced), max(0, sampled - 1))
+        return {role: read[role] + made.get(role, Cost()) for role in read}
+
+
+class PhantomReward(Reward):
+    """Rewards drawn at random, free of charge."""
+
+    def score(self, trajectories: Sequence[Trajectory]) -> Scores:
+        """Uniform, one number for each place in the tree."""
+        return Scores(tuple(tuple(_chance(node, depth + 1) for depth in range(node.depth)) for node in trajectories))
+
+
+def _chance(node: Trajectory, depth: int) -> float:
+    path = [index + 1 for index in node.path[:depth]]
+    return uniform(stream_key(0, f"reward|{node.origin.problem.id}", path), 0)

@@ -1,0 +1,45 @@
+"""Timing: each arm alone, repeats interleaved, latency and throughput apart; measured on an engine of known speed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from isoflop.errors import StudyError
+from isoflop.studies.spec import Study
+from isoflop.studies.study_file import study_from_dict
+from isoflop.studies.timing import time_study
+
+SLEEP = 0.004
+
+
+def study_of(folder: Path, **more: object) -> Study:
+    path = folder / "problems.jsonl"
+    path.write_text("\n".join(json.dumps({"question": f"How much is {i}?", "answer": str(i)}) for i in range(8)))
+    declared = {"problems": f"jsonl(path={str(path)!r})", "model": f"scripted(sleep_seconds={SLEEP})"}
+    return study_from_dict({**declared, "strategy": ["greedy()", "rebase(width=2)"], **more}, "study.toml")
+
+
+def test_latency_is_of_one_alone_and_throughput_of_many(tmp_path: Path) -> None:
+    said: list[str] = []
+    timing = time_study(study_of(tmp_path), problems=8, repeats=2, concurrency=8, progress=said.append)
+    greedy, rebase = timing.arms
+    assert (timing.problems, timing.repeats, timing.concurrency) == (8, 2, 8)
+    # A greedy solution is one poll, each poll sleeps; rebase takes one for each of three steps and one for the answer.
+    assert SLEEP <= greedy.latency_p50_seconds <= greedy.latency_p95_seconds
+    assert rebase.latency_p50_seconds >= 4 * SLEEP
+    # Eight at once share a poll: many more than one for each latency.
+    assert greedy.problems_per_second > 2 / greedy.latency_p50_seconds
+    assert len(greedy.problems_per_second_by_repeat) == 2
+    assert greedy.new_tokens_per_second > 0
+    assert json.loads(json.dumps(timing.to_dict()))["arms"][1]["label"] == "rebase(width=2)"
+    # Repeats go round the arms, after one warm-up each.
+    assert said[2:] == [f"{arm}: repeat {n} of 2" for n in (1, 2) for arm in ("greedy()", "rebase(width=2)")]
+
+
+def test_a_failing_arm_has_no_timing(tmp_path: Path) -> None:
+    study = study_of(tmp_path, model="scripted(broken=['problems/test/1'])")
+    with pytest.raises(StudyError, match=r"greedy\(\) failed on problem 'problems/test/1': .*broken"):
+        time_study(study, problems=2, repeats=1)
+    with pytest.raises(StudyError, match="must be at least 1"):
+        time_study(study, repeats=0)
