@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from isoflop import specs
 from isoflop.core import Attempt, Problem, SamplingParams
@@ -25,12 +25,32 @@ from isoflop.rewards.base import RewardContext, RewardSpec
 from isoflop.search.base import Strategy
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
+from isoflop.studies import run as runs
 from isoflop.studies.progress import Progress
-from isoflop.studies.run import Run
 from isoflop.studies.spec import DEFAULT_PROMPT, DEFAULT_REWARD, Study, engine_of
 from isoflop.studies.study_file import arms_of
 
+if TYPE_CHECKING:
+    from isoflop.report.figure import Figures
+    from isoflop.report.table import Table
+
 Spelled = str | specs.Spec
+
+
+class Run(runs.Run):
+    """A run with what a notebook wants of it: its table and its figures, as they stand."""
+
+    def table(self) -> Table:
+        """Arms, declared tests, comparisons at equal FLOPs."""
+        from isoflop.report.table import Table
+
+        return Table.of(self)
+
+    def figure(self) -> Figures:
+        """The panels and curves, to look at or to save."""
+        from isoflop.report.figure import Figures
+
+        return Figures.of(self)
 
 
 def study_of(

@@ -58,6 +58,7 @@ def test_compare_runs_a_study_and_goes_on_where_it_was(tmp_path: Path, monkeypat
     run = isoflop.compare(**declared)
     assert run.folder == Path("runs") / f"comparison-{run.study.hash}"
     assert len(list(run.attempts)) == 2 * 3 * 3
+    assert [arm["strategy"] for arm in run.table().to_dict()["arms"]] == list(run.study.labels)
     seconds = [record.seconds for record in run.attempts]
     assert [record.seconds for record in isoflop.compare(**declared).attempts] == seconds
     with pytest.raises(StudyError, match="did you mean 'greedy'"):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from isoflop import __version__
 from isoflop.core import Attempt, Problem
@@ -47,7 +47,7 @@ class Run:
         self._given = study
 
     @classmethod
-    def create(cls, study: Study, folder: str | Path) -> Run:
+    def create(cls, study: Study, folder: str | Path) -> Self:
         """A run of `study` in `folder`. A folder that holds a run of the same study goes on; another is refused."""
         folder = Path(folder)
         problems = study.problems.load(study.split)
@@ -62,7 +62,7 @@ class Run:
         return cls(folder, study)
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path) -> Self:
         """The run in a folder (or of a run file). Raises StoreError where there is none."""
         folder = Path(path)
         run = cls(folder.parent if folder.is_file() else folder)
