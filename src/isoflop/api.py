@@ -87,9 +87,14 @@ def compare(
     The records go to `folder`, or to `runs/NAME-HASH` here; the same call again goes on where it was stopped.
     """
     study = study_of(**declared)
-    run = Run.create(study, folder or Path("runs") / f"{study.name}-{study.hash}")
+    run = Run.create(study, folder or folder_of(study))
     run.execute(progress, retry_errors=retry_errors)
     return run
+
+
+def folder_of(study: Study) -> Path:
+    """Where a study's run goes unless another folder is named: the same study, the same folder."""
+    return Path("runs") / f"{study.name}-{study.hash}"
 
 
 def solve(

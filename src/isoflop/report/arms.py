@@ -85,13 +85,13 @@ class ArmSummary:
 
     @property
     def flops_per_problem(self) -> float | None:
-        """FLOPs that the arm takes when it runs alone, shared prefixes computed once."""
-        return self.per_problem("flops")
+        """FLOPs that the arm takes when it runs alone, shared prefixes computed once. None where they are unknown."""
+        return self.per_problem("flops") or None
 
     @property
     def tokens_per_problem(self) -> float | None:
-        """New tokens, of all roles."""
-        return self.per_problem("new_tokens")
+        """New tokens, of all roles. None where they are unknown."""
+        return self.per_problem("new_tokens") or None
 
     @property
     def seconds_per_problem(self) -> float | None:

@@ -70,15 +70,16 @@ class Comparison:
         """All comparisons that the complete arms allow."""
         complete = {arm.label: arm for arm in arms if arm.complete}
         data = [arm.data for arm in complete.values() if arm.data is not None]
+        priced = [arm for arm in data if arm.mean_flops > 0]  # imported samples do not say what they had cost
         refused = {pair: _reason(arms, pair) for pair in study.pairs if not set(pair) <= complete.keys()}
         declared = [pair for pair in study.pairs if pair not in refused]
         greedy = _greedy(study, complete)
         return cls(
             tests=compare_pairs(data, declared) if data else (),
             refused=refused,
-            pareto=tuple(arm.name for arm in pareto_frontier(data)) if data else (),
-            equal=_equal_cost(study, {arm.name: arm for arm in data}),
-            utility=_utilities(data, greedy, lam),
+            pareto=tuple(arm.name for arm in pareto_frontier(priced)) if priced else (),
+            equal=_equal_cost(study, {arm.name: arm for arm in priced}),
+            utility=_utilities(priced, greedy, lam),
             lam=lam,
             greedy=greedy,
         )

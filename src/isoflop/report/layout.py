@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from isoflop.core import Outcome, Stop
 from isoflop.report.arms import ArmSummary
 from isoflop.report.comparison import EqualCost, measures_of
+from isoflop.report.pools import PoolCurves
 from isoflop.report.units import NOTHING, p_value, percent, points, three_digits, unit_for
 
 if TYPE_CHECKING:
@@ -33,6 +34,18 @@ class Column:
     def width(self) -> int:
         """The widest cell."""
         return max(map(len, [*self.heading.split("\n"), *self.cells]))
+
+
+def sections(table: Table, *, exploratory: bool = False) -> list[tuple[str, list[Column]]]:
+    """All titled parts that have rows, the arms first."""
+    found = [(heading(table), arm_columns(table)), ("Declared tests", paired_columns(table, exploratory=False))]
+    if exploratory:
+        found.append(("Exploratory pairs: not declared, not corrected", paired_columns(table, exploratory=True)))
+    found.append(("At equal FLOPs, against the reference's family", equal_columns(table, "reference")))
+    found.append(("At equal FLOPs, against the best mixture of all other families", equal_columns(table, "others")))
+    for pool in table.pools:
+        found.append((f"Every k from one pool: {', '.join(pool.arms)}", pool_columns(pool)))
+    return [(title, columns) for title, columns in found if columns[0].cells]
 
 
 def arm_columns(table: Table) -> list[Column]:
@@ -67,7 +80,7 @@ def arm_columns(table: Table) -> list[Column]:
     return [column for column in columns if set(column.cells) - {NOTHING, ""}]
 
 
-def paired_columns(table: Table, *, exploratory: bool = False) -> list[Column]:
+def paired_columns(table: Table, *, exploratory: bool) -> list[Column]:
     """The declared tests, or all pairs that were not declared."""
     tests = [test for test in table.comparison.tests if test.exploratory == exploratory]
     columns = [
@@ -93,6 +106,16 @@ def equal_columns(table: Table, against: str) -> list[Column]:
         Column("95 % interval", tuple(_difference_interval(row) for row in rows)),
         Column("their FLOPs", tuple(_flops_ratio(row, own[row.arm]) for row in rows)),
     ]
+
+
+def pool_columns(pool: PoolCurves) -> list[Column]:
+    """One row a k: 1, 2, 4, ... and the largest."""
+    largest = pool.curves[0].k[-1]
+    shown = sorted({2**power for power in range(largest.bit_length())} | {largest})
+    columns = [Column("k", tuple(map(str, shown)))]
+    for curve in pool.curves:
+        columns.append(Column(f"{curve.measure} %", tuple(percent(float(curve.accuracy[k - 1])) for k in shown)))
+    return columns
 
 
 def heading(table: Table) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from isoflop.report.layout import Column, arm_columns, equal_columns, heading, notes, paired_columns
+from isoflop.report.layout import Column, notes, sections
 
 if TYPE_CHECKING:
     from isoflop.report.table import Table
@@ -13,13 +13,7 @@ if TYPE_CHECKING:
 
 def markdown(table: Table) -> str:
     """All sections; those without rows are left out."""
-    sections = [
-        (heading(table), arm_columns(table)),
-        ("Declared tests", paired_columns(table)),
-        ("At equal FLOPs, against the reference's family", equal_columns(table, "reference")),
-        ("At equal FLOPs, against the best mixture of all other families", equal_columns(table, "others")),
-    ]
-    parts = [f"**{_escaped(title)}**\n\n{_grid(columns)}" for title, columns in sections if columns[0].cells]
+    parts = [f"**{_escaped(title)}**\n\n{_grid(columns)}" for title, columns in sections(table)]
     return "\n\n".join([*parts, "\n".join(f"- {_escaped(note)}" for note in notes(table))]) + "\n"
 
 

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matplotlib.transforms import Bbox
-
 from isoflop.report.style import ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 _RADII = (7.0, 12.0, 18.0, 25.0, 34.0, 45.0, 58.0)  # points around the marker's centre
 _ANGLES = (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240)
@@ -40,6 +39,8 @@ class Name:
 
 def place_names(axes: Axes, names: Sequence[Name], size: float = 7.5) -> int:
     """Draw the names; returns how many found a place."""
+    from matplotlib.transforms import Bbox
+
     scale = axes.figure.dpi / 72
     centres = [axes.transData.transform((name.x, name.y)) for name in names]
     taken = [_square(x, y, _MARKER_RADIUS * scale) for x, y in centres]
@@ -102,6 +103,8 @@ def _extent(axes: Axes, text: str, size: float) -> tuple[float, float]:
 
 
 def _square(x: float, y: float, radius: float) -> Bbox:
+    from matplotlib.transforms import Bbox
+
     return Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius)
 
 

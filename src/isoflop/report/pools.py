@@ -1,26 +1,21 @@
-"""Every k from one pool: pass@k, maj@k, weighted@k and best@k, from stored attempts or from others' samples.
+"""Every k from one pool: pass@k, maj@k, weighted@k and best@k, from stored attempts.
 
 A pool is what an arm that draws n whole samples has drawn. Arms that shared one pool give the same pass@k; the one with
 rewards gives the weighted curves, too. Arms that stop early are left out: what they drew depends on what they saw.
 
     for pool in pool_curves(run): print(pool.arms, [(curve.measure, curve.accuracy[-1]) for curve in pool.curves])
-    curves_of_samples(import_samples("samples.jsonl"), MathGrader())
 
 Unbiased pass@k: Chen et al., arXiv 2107.03374.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoflop.answers.base import Grader, Verdict
 from isoflop.core import Candidate, Outcome
-from isoflop.errors import StudyError
-from isoflop.problems.imports import ImportedSample
 from isoflop.report.arms import ArmSummary
 from isoflop.stats.curves import Curve, Pool, best_at_k, pass_at_k
 from isoflop.stats.votes import majority_at_k, weighted_at_k
@@ -61,37 +56,6 @@ def curves_of_pools(pools: Sequence[Pool]) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def curves_of_samples(samples: Iterable[ImportedSample], grader: Grader) -> tuple[PoolCurves, tuple[Pool, ...]]:
-    """The curves of imported samples, graded here. A sample's weight is its reward, else exp of its mean
-    log-probability (as the reward `logprob()` has it); without either there are no weighted curves.
-
-    Raises StudyError for a problem without a gold answer.
-    """
-    by_problem: dict[str, list[ImportedSample]] = {}
-    for sample in samples:
-        by_problem.setdefault(sample.problem_id, []).append(sample)
-    pools = tuple(_graded(problem, drawn, grader) for problem, drawn in by_problem.items())
-    return PoolCurves((), len(pools), curves_of_pools(pools)), pools
-
-
-def _graded(problem: str, samples: Sequence[ImportedSample], grader: Grader) -> Pool:
-    gold = samples[0].gold
-    if gold is None:
-        raise StudyError(f"problem {problem!r} has no gold answer, so its samples are neither right nor wrong")
-    read = [grader.extract(sample.text) for sample in samples]
-    labels = grader.cluster([None if found is None else found.text for found in read])
-    right = [float(found is not None and grader.verify(found.text, gold) is Verdict.CORRECT) for found in read]
-    weights = [_weight(sample) for sample in samples]
-    known = tuple(weight for weight in weights if weight is not None)
-    return _pool(problem, labels, right, known if len(known) == len(weights) else None)
-
-
-def _weight(sample: ImportedSample) -> float | None:
-    if sample.reward is not None:
-        return sample.reward
-    return math.exp(math.fsum(sample.logprobs) / len(sample.logprobs)) if sample.logprobs else None
-
-
 def _pools_by_seed(records: Iterable[Record]) -> list[list[Pool]]:
     seeds: dict[int, list[Pool]] = {}
     for record in records:
@@ -100,22 +64,12 @@ def _pools_by_seed(records: Iterable[Record]) -> list[list[Pool]]:
 
 
 def _pool_of(problem: str, candidates: Sequence[Candidate]) -> Pool:
-    weights = tuple(candidate.weight for candidate in candidates if candidate.weight is not None)
-    return _pool(
-        problem,
-        [candidate.label for candidate in candidates],
-        [float(candidate.outcome is Outcome.CORRECT) for candidate in candidates],
-        weights if len(weights) == len(candidates) else None,
-    )
-
-
-def _pool(
-    problem: str, labels: Sequence[str | None], right: Sequence[float], weights: tuple[float, ...] | None
-) -> Pool:
     # Answers that vote together stand or fall together: the first one read speaks for its cluster.
     verdicts: dict[str | None, float] = {None: 0.0}
-    shared = tuple(verdicts.setdefault(label, value) for label, value in zip(labels, right, strict=True))
-    return Pool(problem, tuple(labels), shared, weights)
+    right = [verdicts.setdefault(one.label, float(one.outcome is Outcome.CORRECT)) for one in candidates]
+    weights = tuple(one.weight for one in candidates if one.weight is not None)
+    labels = tuple(one.label for one in candidates)
+    return Pool(problem, labels, tuple(right), weights if len(weights) == len(labels) else None)
 
 
 def _over_seeds(by_seed: Sequence[tuple[Curve, ...]]) -> tuple[Curve, ...]:

@@ -156,7 +156,13 @@ def _equal(row: EqualCost) -> dict[str, Any]:
 
 
 def _pool(pool: PoolCurves) -> dict[str, Any]:
-    curves = {curve.measure: [float(value) for value in curve.accuracy] for curve in pool.curves}
+    curves = {
+        curve.measure: {
+            "accuracy": [float(value) for value in curve.accuracy],
+            "interval": [[bounds.low, bounds.high] for bounds in map(curve.interval, curve.k)],
+        }
+        for curve in pool.curves
+    }
     return {"arms": list(pool.arms), "problems": pool.problems, "k": list(pool.curves[0].k), "curves": curves}
 
 

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from isoflop.report.layout import Column, arm_columns, equal_columns, heading, notes, paired_columns
+from isoflop.report.layout import Column, notes, sections
 
 if TYPE_CHECKING:
     from isoflop.report.table import Table
@@ -29,16 +29,9 @@ def plain(table: Table, width: int) -> str:
 
 def render(table: Table, width: int, *, exploratory: bool = False) -> RenderableType:
     """All sections, for a rich console of that width."""
-    parts: list[RenderableType] = [_grid(arm_columns(table), heading(table), width)]
-    sections = [("Declared tests", paired_columns(table))]
-    if exploratory:
-        sections.append(("Exploratory pairs: not declared, not corrected", paired_columns(table, exploratory=True)))
-    for against, title in (
-        ("reference", "At equal FLOPs, against the reference's family"),
-        ("others", "At equal FLOPs, against the best mixture of all other families"),
-    ):
-        sections.append((title, equal_columns(table, against)))
-    parts += [_grid(columns, title, width) for title, columns in sections if columns[0].cells]
+    parts: list[RenderableType] = [
+        _grid(columns, title, width) for title, columns in sections(table, exploratory=exploratory)
+    ]
     styles = {"INCOMPLETE": "yellow", "not tested": "yellow"}
     for note in notes(table):
         style = next((style for start, style in styles.items() if note.startswith(start)), "dim")

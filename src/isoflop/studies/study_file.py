@@ -13,6 +13,8 @@
     reward = ["logprob()", "random()"]
     budget = {tokens = 4096}
 
+    variables = {data = "data/gsm8k"}              # ${data} in any text; changed by load_study(path, {"data": "other"})
+
 Lists multiply: an `[[arms]]` table stands for every combination of its values. Without `[[arms]]` the keys at the top
 are the only table.
 """
@@ -20,6 +22,7 @@ are the only table.
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +34,7 @@ from isoflop.errors import StudyError, did_you_mean
 from isoflop.specs import Spec
 from isoflop.studies.spec import DEFAULT_PROMPT, Arm, Study, engine_of
 
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _AXES = ("model", "strategy", "reward", "prompt", "sampling", "budget")
 _DEFAULTS: dict[str, Any] = {"reward": None, "prompt": DEFAULT_PROMPT, "sampling": "sampling()", "budget": None}
 _TYPES: dict[str, tuple[type, str]] = {
@@ -44,8 +48,11 @@ _TYPES: dict[str, tuple[type, str]] = {
 _TOP = (*_TYPES, "comparisons", "arms", *_AXES)
 
 
-def load_study(path: str | Path) -> Study:
-    """The study that a file declares. Raises StudyError with file, key, value and fix."""
+def load_study(path: str | Path, variables: Mapping[str, str] | None = None) -> Study:
+    """The study that a file declares, with other values for some of its `variables`.
+
+    Raises StudyError with file, key, value and fix.
+    """
     try:
         text = Path(path).read_bytes().decode()
         table = tomllib.loads(text)
@@ -53,7 +60,30 @@ def load_study(path: str | Path) -> Study:
         raise StudyError(f"{path}: the study file cannot be read ({error.strerror}); check the path") from None
     except ValueError as error:  # a TOML error with its line, or bytes that are no UTF-8
         raise StudyError(f"{path}: not a study file in TOML: {error}") from None
-    return study_from_dict(table, where=str(path))
+    return study_from_dict(_filled(table, variables or {}, str(path)), where=str(path))
+
+
+def _filled(table: dict[str, Any], given: Mapping[str, str], where: str) -> dict[str, Any]:
+    """The table with every ${name} replaced; unknown names, in the texts or among those given, are errors."""
+    declared = table.pop("variables", {})
+    if not isinstance(declared, dict) or not all(isinstance(value, str) for value in declared.values()):
+        raise StudyError(f"{where}: variables = {declared!r} is not a table of texts such as {{data = 'data/gsm8k'}}")
+    _refuse_unknown(given, tuple(declared), f"{where}: variables")
+    values: dict[str, str] = {**declared, **given}
+
+    def fill(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: fill(value) for key, value in item.items()}
+        if isinstance(item, list):
+            return [fill(value) for value in item]
+        return _VARIABLE.sub(value_of, item) if isinstance(item, str) else item
+
+    def value_of(found: re.Match[str]) -> str:
+        _refuse_unknown({found[1]: None}, tuple(declared), f"{where}: {found[0]} is used, but in variables the")
+        return values[found[1]]
+
+    filled: dict[str, Any] = fill(table)
+    return filled
 
 
 def study_from_dict(table: Mapping[str, Any], where: str) -> Study:
