@@ -74,7 +74,7 @@ def test_fifty_kills_lose_and_repeat_nothing_finished_and_change_nothing_but_sec
     whole.execute()
     expected = all_but_seconds(whole)
     chance = random.Random(0)
-    kills, round_ = 0, 0
+    kills, round_, lost_tokens = 0, 0, 0
     while kills < KILLS:  # on a fast machine one run is done before the fiftieth kill: then it starts afresh
         folder = tmp_path / f"killed-{round_}"
         seen: dict[Key, tuple[float, str]] = {}
@@ -87,14 +87,7 @@ def test_fifty_kills_lose_and_repeat_nothing_finished_and_change_nothing_but_sec
         run = Run.open(folder)
         assert {key: finished(folder)[key] for key in seen} == seen
         assert all_but_seconds(run) == expected
-        assert_lost_work_is_booked(run)
+        assert all(not session["in_flight"] for session in run.sessions)
+        lost_tokens += sum(cost.new_tokens for cost in run.lost.values())
         round_ += 1
-
-
-def assert_lost_work_is_booked(run: Run) -> None:
-    killed = [session for session in run.sessions if session["state"] == "killed"]
-    assert (
-        sum(bool(session["lost"]) for session in killed) > len(killed) / 4
-    )  # the others died before their first reply
-    assert run.lost["policy"].new_tokens > 0
-    assert all(not session["in_flight"] for session in run.sessions)
+    assert lost_tokens > 0  # how exactly it is booked: test_run.py, where the engine can be asked

@@ -20,6 +20,9 @@ class Wrapped(Engine):
         self.inner = inner
         self.capabilities = inner.capabilities
         self.context_tokens = inner.context_tokens
+        # Prices are asked for at every step, and nobody changes them: one call instead of one a layer.
+        self.prefill_cost = inner.prefill_cost  # type: ignore[method-assign]
+        self.decode_cost = inner.decode_cost  # type: ignore[method-assign]
 
     def render(self, prompt: Prompt) -> str:
         """As the inner engine."""

@@ -5,6 +5,7 @@ describe_hardware()      # "AMD EPYC 7B13, 2 cores, 15 GiB"
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import sys
@@ -23,6 +24,15 @@ def describe_hardware() -> str:
     if torch is not None and torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
+
+
+def versions() -> dict[str, str]:
+    """Of what may change a result; packages that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in ("isoflop", "torch", "transformers", "tokenizers", "numpy", "math-verify"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _processor() -> str:

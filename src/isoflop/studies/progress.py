@@ -27,8 +27,9 @@ class ArmProgress:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of correct answers among attempts made so far, None before the first."""
-        return self.correct / self.done if self.done else None
+        """Share of correct answers among attempts made so far, failed ones left out; None before the first."""
+        made = self.done - self.errors
+        return self.correct / made if made else None
 
     @property
     def flops_per_attempt(self) -> float | None:

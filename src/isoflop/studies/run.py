@@ -21,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from isoflop import __version__
 from isoflop.core import Attempt, Problem
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import EngineSpec
@@ -30,7 +29,7 @@ from isoflop.errors import StudyError
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 from isoflop.studies.chains import Bench, Chain, chains_of
-from isoflop.studies.hardware import describe_hardware
+from isoflop.studies.hardware import describe_hardware, versions
 from isoflop.studies.meter import Meter
 from isoflop.studies.progress import Progress, Tally
 from isoflop.studies.record import Record, decode_steps, encode, encode_steps, text_key
@@ -124,7 +123,7 @@ class Run:
                 pid=os.getpid(),
                 host=os.uname().nodename,
                 hardware=describe_hardware(),
-                versions={"isoflop": __version__, "python": sys.version.split()[0]},
+                versions=versions(),
                 command=command or " ".join(sys.argv),
             )
             finished = store.finished()
@@ -144,6 +143,7 @@ class Run:
         if not chains:
             return
         with closing(spec.open()) as engine:
+            store.note_hardware(describe_hardware())
             pool = Pool(engine)
             meter = Meter(pool, lambda: store.heartbeat(meter.in_flight()))
             with Bench(self.study, meter) as bench:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class Store:
         self._connection, self._lock = connection, lock
         self._session: int | None = None
         self._lost: dict[Role, Cost] = {}
+        weakref.finalize(self, connection.close)  # records that fetch their trees later keep the store open
 
     @classmethod
     def create(
@@ -177,6 +179,11 @@ class Store:
         """Book what unfinished attempts have spent so far."""
         with self._transaction() as connection:
             self._book(connection, in_flight)
+
+    def note_hardware(self, hardware: str) -> None:
+        """What the session runs on, said again once an engine is open and has found its device."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE sessions SET hardware=? WHERE id=?", (storable(hardware), self._session))
 
     def end(self) -> None:
         """End the session in order; what is still in flight is lost work, too."""
