@@ -49,6 +49,25 @@ def test_a_file_becomes_every_combination_of_its_values(tmp_path: Path) -> None:
     assert {len(family) for family in study.families} == {1, 2}  # each rebase family has two widths
 
 
+def test_variables_are_filled_in_and_can_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        """
+        variables = {data = "p.jsonl"}
+        problems = "jsonl(path='${data}')"
+        model = "scripted()"
+        arms = [{strategy = ["greedy()"], name = "on ${data}"}]
+        """
+    )
+    assert str(load_study(path).problems) == "jsonl(path='p.jsonl')"
+    assert load_study(path, {"data": "q.jsonl"}).labels == ("on q.jsonl",)
+    with pytest.raises(StudyError, match="did you mean 'data'"):
+        load_study(path, {"dat": "q.jsonl"})
+    path.write_text(path.read_text().replace("${data}", "${dta}"))
+    with pytest.raises(StudyError, match=r"\$\{dta\} is used"):
+        load_study(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

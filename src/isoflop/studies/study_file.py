@@ -1,7 +1,8 @@
 """A study file (TOML) to a Study, strictly: an unknown key, an empty list or a wrong type is an error, never ignored.
 
     name = "gsm8k-qwen"
-    problems = "gsm8k(path='test.jsonl', limit=64)"
+    variables = {data = "data/gsm8k"}              # ${data} in any text; changed by load_study(path, {"data": "other"})
+    problems = "gsm8k(path='${data}', limit=64)"
     model = "Qwen/Qwen2.5-0.5B-Instruct"          # what is said here holds for every arm that does not say otherwise
     reference = "greedy()"
 
@@ -12,8 +13,6 @@
     strategy = "rebase(width=[2, 4, 8])"
     reward = ["logprob()", "random()"]
     budget = {tokens = 4096}
-
-    variables = {data = "data/gsm8k"}              # ${data} in any text; changed by load_study(path, {"data": "other"})
 
 Lists multiply: an `[[arms]]` table stands for every combination of its values. Without `[[arms]]` the keys at the top
 are the only table.
