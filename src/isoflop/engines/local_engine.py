@@ -1,0 +1,387 @@
+"""The local engine: continuous batching over transformers models, nothing computed twice.
+
+All live sequences, whatever search they belong to, advance by one token per `poll`. Keys and values live in slots; a
+path that is grown goes on in its slot, siblings copy it, and what a search has computed is computed again only after
+it was evicted (booked as `recomputed_tokens`). Requests without a slot wait; they never block the others. It decides
+nothing about what is generated.
+
+    engine = Local("path/to/model").open()
+    engine.submit([GenerationRequest(id=1, parent=root, stream=7, max_tokens=64, until=Until.END)])
+    while not (done := engine.poll()): ...
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from isoflop.core import Markers, Prompt
+from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.shape import ModelShape, load_shape
+from isoflop.engines.base import Engine, Generation, GenerationRequest
+from isoflop.engines.local import Local
+from isoflop.engines.local_cost import Account, Meter
+from isoflop.engines.local_paths import Paths, common_prefix
+from isoflop.engines.local_paths import Tokens as PathTokens
+from isoflop.engines.local_rows import Row, Rows
+from isoflop.engines.local_text import Tokens
+from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
+from isoflop.errors import ModelError
+from isoflop.randomness import uniforms
+from isoflop.runtime.attention import Segment
+from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.runner import Batch, Runner
+from isoflop.runtime.sampling import sample
+
+# Known tokens fed in one forward beside the decoding rows: bounds its memory and how long the others wait for it.
+FED_TOKENS = 2048
+DEFAULT_CONTEXT_TOKENS = 2048
+
+
+@dataclass(eq=False, slots=True)
+class _Fed:
+    """A row whose known tokens go into this forward."""
+
+    row: Row
+    target: PathTokens
+    segment: Segment
+
+
+class LocalEngine(Engine):
+    """See the module. `forwards` counts forwards, `runner` runs them."""
+
+    def __init__(self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int) -> None:
+        self.runner, self.tokens = runner, tokens
+        self.context_tokens = runner.slots.tokens
+        self.forwards = 0
+        self._meter = Meter(shape)
+        self._paths = Paths(runner.slots.count, runner.slots.tokens)
+        self._logprobs = np.zeros((runner.slots.count, runner.slots.tokens))
+        self._rows = Rows(min(max_live, runner.slots.count))
+        self._queue: deque[GenerationRequest] = deque()
+        self._done: list[Generation] = []
+        self._marks: dict[tuple[Markers, tuple[str, ...] | None, bool], tuple[int, int]] = {}
+        self._tables = np.zeros((0, len(tokens.pieces)), dtype=np.bool_)
+
+    def render(self, prompt: Prompt) -> str:
+        """Through the model's chat template where the prompt is a chat."""
+        return self.tokens.render(prompt)
+
+    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
+        """By the model's own tokenizer."""
+        return self.tokens.encode(text, prompt=prompt)
+
+    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """By formula."""
+        return {"policy": self._meter.pricer.prefill_cost(start, tokens)}
+
+    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """By formula."""
+        return {"policy": self._meter.pricer.decode_cost(start, tokens)}
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> None:
+        """Requests wait in order for a row and a slot."""
+        for request in requests:
+            reason = self._refusal(request)
+            if reason is None:
+                self._queue.append(request)
+            else:
+                self._done.append(Generation(request.id, (), error=reason))
+
+    def poll(self) -> list[Generation]:
+        """One forward over all live sequences, and one token for each."""
+        if self._queue or self._rows.count:
+            self._advance()
+        done, self._done = self._done, []
+        return done
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """Waiting requests come back empty, live ones with what they have."""
+        wanted = set(ids)
+        for request in [request for request in self._queue if request.id in wanted]:
+            self._queue.remove(request)
+            self._done.append(Generation(request.id, (), cancelled=True))
+        for i in reversed(range(self._rows.count)):
+            if self._rows.rows[i].request.id in wanted:
+                self._segment(i)
+                self._finish(i, cancelled=True)
+
+    def release(self, search: str) -> None:
+        """Forget the search's paths; what of it still runs is cancelled."""
+        self.cancel([request.id for request in self._queue if request.parent.origin.search == search])
+        self.cancel([row.request.id for row in self._rows.rows if row.request.parent.origin.search == search])
+        self._paths.release(search)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._queue.clear()
+        self.runner.free()
+
+    def _refusal(self, request: GenerationRequest) -> str | None:
+        known = request.parent.length + len(request.forced)
+        if known == 0:
+            return "the prompt is empty: there is no token to start from"
+        if known >= self.context_tokens:
+            return (
+                f"the prompt and solution have {known} tokens, which leaves no room in the engine's context of "
+                f"{self.context_tokens}; raise context_tokens or shorten the prompt"
+            )
+        return None
+
+    def _advance(self) -> None:
+        """Admit, run, sample, book, and let finished rows go."""
+        began = time.perf_counter()
+        rows, decoding = self._rows, self._rows.count
+        fed, ready, deferred = self._admit()
+        order = np.argsort(rows.slot[:decoding])
+        hidden = [row.search.hidden[row.key] for row in ready]
+        source = np.empty(rows.size, dtype=np.int64)  # which row of logits each row of sequences draws from
+        source[order] = np.arange(decoding)
+        layout = None
+        if decoding or fed:
+            batch = Batch(
+                rows.slot[order],
+                rows.position[order],
+                rows.token[order],
+                tuple(one.segment for one in fed),
+                tuple(one.target[one.segment.start :].astype(np.int64) for one in fed),
+            )
+            advance = self.runner.step(batch)
+            layout, self.forwards = advance.layout, self.forwards + 1
+            self._keep(decoding, fed, advance.hidden_RD)
+            hidden.insert(0, advance.hidden_RD)
+        places = {id(one.row): decoding + k for k, one in enumerate(fed)}
+        first_ready = decoding + len(fed)
+        for k, row in enumerate(ready):
+            places[id(row)] = first_ready + k
+        followers = self._follow(deferred, {one.row.key: places[id(one.row)] for one in fed}, places)
+        for i in range(decoding, rows.count):
+            source[i] = places[id(rows.rows[i])]
+        logits = self.runner.logits(torch.cat([piece if piece.dim() == 2 else piece[None] for piece in hidden]))
+        broken = self._sample(logits, source[: rows.count])
+        pairs = 0 if layout is None else self._meter.attention_flops(layout.decode_pairs)
+        self._book(decoding, fed, ready, followers, time.perf_counter() - began, pairs)
+        self._let_go(broken)
+
+    def _admit(self) -> tuple[list[_Fed], list[Row], list[GenerationRequest]]:
+        """Give waiting requests rows and slots: those to be fed, those that need logits alone, those that wait for
+        one of the former, because it is computing what they share."""
+        fed: list[_Fed] = []
+        ready: list[Row] = []
+        deferred: list[GenerationRequest] = []
+        room = FED_TOKENS
+        while self._queue and self._rows.count < self._rows.size and room > 0:
+            request = self._queue[0]
+            search = self._paths.search(request.parent.origin.search)
+            target = search.target(request.parent, request.forced)
+            if self._is_being_fed(target, search.number, fed):
+                deferred.append(self._queue.popleft())
+                continue
+            row = self._start(request, target)
+            if row is None:
+                break
+            self._queue.popleft()
+            if row.account.fed:
+                slot = int(self._rows.slot[self._rows.count - 1])
+                fed.append(_Fed(row, target, Segment(slot, row.account.start, row.account.fed)))
+                room -= row.account.fed
+            else:
+                row.account.head = all(other.key != row.key for other in ready)
+                ready.append(row)
+        return fed, ready, deferred
+
+    def _is_being_fed(self, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
+        """Whether this forward computes more of `target` than is held."""
+        same = [one for one in fed if one.row.search.number == search]
+        if not same:
+            return False
+        _, held = self._paths.longest(same[0].row.search, target)
+        return any(common_prefix(one.target, target) > held for one in same)
+
+    def _start(self, request: GenerationRequest, target: PathTokens) -> Row | None:
+        """A row and a slot for a request, its cached prefix in place; None where no slot is to be had."""
+        search = self._paths.search(request.parent.origin.search)
+        claim = self._paths.claim(search, target, ready=(request.parent, request.forced) in search.hidden)
+        if claim is None:
+            return None
+        if claim.source is not None:
+            self.runner.slots.copy(claim.source, claim.slot, claim.start)
+        table, back = self._table(request)
+        pieces = self.tokens.pieces
+        segmenter = Segmenter(
+            request,
+            [pieces[token] for token in request.forced],
+            tail_bytes(request.parent, pieces, back),
+            self.tokens.end_tokens,
+        )
+        known = len(target)
+        account = Account(claim.start, known - claim.start, claim.recomputed, head=True)
+        row = Row(request, search, segmenter, account, seen=known)
+        self._rows.add(row, claim.slot, known, min(request.max_tokens, self.context_tokens - known), table)
+        return row
+
+    def _table(self, request: GenerationRequest) -> tuple[int, int]:
+        """Which table tells the tokens that may complete one of the request's marks, and how far to look back."""
+        key = (request.parent.origin.prompt.markers, request.stop, request.closing)
+        if key not in self._marks:
+            table = completing(self.tokens.pieces, marks_of(request), self.tokens.end_tokens)
+            self._marks[key] = (len(self._tables), look_back(request))
+            self._tables = np.concatenate([self._tables, table[None]])
+        return self._marks[key]
+
+    def _keep(self, decoding: int, fed: Sequence[_Fed], hidden_RD: torch.Tensor) -> None:
+        """Note what is cached now, and the hidden states that siblings and returns will want."""
+        self._paths.held[self._rows.slot[:decoding]] = self._rows.position[:decoding] + 1
+        for k, one in enumerate(fed):
+            self._paths.held[one.segment.slot] = len(one.target)
+            one.row.search.hidden[one.row.key] = hidden_RD[decoding + k].clone()
+
+    def _follow(
+        self, deferred: Sequence[GenerationRequest], leads: Mapping[Any, int], places: dict[int, int]
+    ) -> list[Row]:
+        """Start the siblings of what was fed just now: they draw from the same logits. Others wait on."""
+        followers: list[Row] = []
+        waiting: list[GenerationRequest] = []
+        for request in deferred:
+            key = (request.parent, request.forced)
+            row = None
+            if key in leads and self._rows.count < self._rows.size:
+                search = self._paths.search(request.parent.origin.search)
+                row = self._start(request, search.target(*key))
+            if row is None:
+                waiting.append(request)
+                continue
+            row.account.head = False
+            places[id(row)] = leads[key]
+            followers.append(row)
+        self._queue.extendleft(reversed(waiting))
+        return followers
+
+    def _sample(self, logits_UV: torch.Tensor, source: np.ndarray) -> np.ndarray:
+        """Draw one token for every row and write it down; returns which rows have broken logits."""
+        rows, n = self._rows, self._rows.count
+        order = np.argsort(source, kind="stable")
+        draws = uniforms(rows.stream[:n], rows.index[:n])
+        tokens, logprobs, bad = sample(
+            logits_UV, source[order], rows.temperature[order], rows.top_p[order], rows.top_k[order], draws[order]
+        )
+        rows.token[order] = tokens
+        rows.position[:n] += 1
+        rows.index[:n] += np.uint64(1)
+        rows.left[:n] -= 1
+        self._paths.table[rows.slot[:n], rows.position[:n]] = rows.token[:n]
+        self._logprobs[rows.slot[order], rows.position[order]] = logprobs
+        broken = np.zeros(n, dtype=np.bool_)
+        broken[order] = bad
+        return broken
+
+    def _book(
+        self,
+        decoding: int,
+        fed: Sequence[_Fed],
+        ready: Sequence[Row],
+        followers: Sequence[Row],
+        seconds: float,
+        attention_flops: int,
+    ) -> None:
+        """Divide the forward over its rows; see `local_cost.py`."""
+        rows, meter = self._rows, self._meter
+        tokens = decoding + sum(one.segment.tokens for one in fed)
+        heads = decoding + len(fed) + sum(row.account.head for row in ready)
+        unit = meter.forward(tokens + len(ready) + len(followers), decoding, tokens, heads, seconds, attention_flops)
+        for one in fed:
+            flops = meter.pricer.executed(0, one.segment.tokens * len(one.target), 0)
+            one.row.account.begin(unit, one.segment.tokens, flops, meter.shares)
+        for row in (*ready, *followers):
+            row.account.begin(unit, 1, 0, meter.shares)
+        if tokens:
+            in_forward = np.arange(rows.count) < decoding
+            if fed:
+                started = {id(one.row) for one in fed}
+                in_forward[decoding:] = [id(row) in started for row in rows.rows[decoding:]]
+            members = np.flatnonzero(in_forward)
+            rows.serial[members[np.unique(rows.search[members], return_index=True)[1]]] += 1
+
+    def _let_go(self, broken: np.ndarray) -> None:
+        """Look at the rows whose last token may end something; hand out those that are done."""
+        rows, n = self._rows, self._rows.count
+        look = self._tables[rows.marks[:n], rows.token[:n]] | (rows.left[:n] == 0) | broken
+        # From the back: the row that fills a gap has been looked at.
+        for i in np.flatnonzero(look)[::-1].tolist():
+            if broken[i]:
+                self._fail(i)
+            elif self._segment(i) or rows.left[i] == 0:
+                self._finish(i)
+
+    def _segment(self, i: int) -> bool:
+        """Give row i's new tokens to its segmenter; True where its generation is complete."""
+        row, slot, end = self._rows.rows[i], self._rows.slot[i], int(self._rows.position[i]) + 1
+        if row.seen < end:
+            tokens = self._paths.table[slot, row.seen : end].tolist()
+            logprobs = self._logprobs[slot, row.seen : end].tolist()
+            row.seen = end
+            row.segmenter.push(tokens, logprobs, [self.tokens.pieces[token] for token in tokens])
+        return row.segmenter.done
+
+    def _finish(self, i: int, *, cancelled: bool = False) -> None:
+        """Take row i out and hand its steps over; its slot keeps the path."""
+        slot, serial = int(self._rows.slot[i]), int(self._rows.serial[i])
+        row = self._rows.remove(i)
+        row.segmenter.cut()
+        self._paths.rest(slot)
+        self._hand_over(row, row.segmenter.steps, serial, cancelled=cancelled)
+
+    def _fail(self, i: int) -> None:
+        """Row i's logits are not numbers: its slot is wiped, the others go on."""
+        slot, serial = int(self._rows.slot[i]), int(self._rows.serial[i])
+        position = int(self._rows.position[i])
+        row = self._rows.remove(i)
+        row.search.hidden.pop(row.key, None)
+        self.runner.slots.clear(slot)
+        self._paths.forget(slot)
+        reason = f"the model's logits after {position} tokens are not numbers (NaN or infinite); try dtype='float32'"
+        self._hand_over(row, (), serial, error=reason)
+
+    def _hand_over(
+        self, row: Row, steps: Iterable[Any], serial: int, *, error: str | None = None, cancelled: bool = False
+    ) -> None:
+        made = tuple(steps)
+        sampled = sum(step.sampled for step in made)
+        cost = self._meter.cost(row.account, sampled, row.search.most_held, serial)
+        self._done.append(Generation(row.request.id, made, {"policy": cost}, cost.seconds, error, cancelled))
+
+
+def open_local(spec: Local) -> LocalEngine:
+    """Load what the spec names. Raises ModelError with the reason where that fails."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    model = load_model(spec.model, dtype=spec.dtype, device=spec.device)
+    tokenizer = load_tokenizer(spec.model)
+    shape = load_shape(spec.model).in_dtype(str(model.dtype).removeprefix("torch."))
+    limit = shape.max_positions
+    context = min(spec.context_tokens or DEFAULT_CONTEXT_TOKENS, limit)
+    if spec.context_tokens is not None and spec.context_tokens > limit:
+        raise ModelError(f"local(context_tokens={spec.context_tokens}): {spec.model!r} was made for {limit} tokens")
+    slots = int(spec.memory_gb * 1e9) // (context * shape.kv_bytes_per_token)
+    if slots < 1:
+        need = context * shape.kv_bytes_per_token / 1e9
+        raise ModelError(
+            f"local(memory_gb={spec.memory_gb}): one sequence of {context} tokens takes {need:.3g} GB of keys and "
+            "values; raise memory_gb or lower context_tokens"
+        )
+    runner = Runner(model, slots=min(slots, 8 * spec.max_live), slot_tokens=context)
+    tokens = Tokens(tokenizer, runner.vocab_size, _end_tokens(model, tokenizer))
+    return LocalEngine(runner, tokens, shape, spec.max_live)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """End-of-sequence tokens, by the generation config and by the tokenizer."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = configured if isinstance(configured, (list, tuple)) else [configured]
+    return {int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}

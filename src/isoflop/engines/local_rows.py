@@ -1,0 +1,96 @@
+"""The live sequences of the local engine as columns: numbers in arrays, so that a step costs no Python per sequence.
+
+Row i is sequence i; the rows are dense, and the last one moves into a gap. `token` was sampled but is not in the cache
+yet: it will go to `position`. It is not a queue: requests wait in the engine until they have a row and a slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoflop.core import Trajectory
+from isoflop.engines.base import GenerationRequest
+from isoflop.engines.local_cost import Account
+from isoflop.engines.local_paths import SearchPaths
+from isoflop.engines.segment import Segmenter
+
+_COLUMNS = {
+    "slot": np.int64,
+    "position": np.int64,
+    "token": np.int64,
+    "left": np.int64,  # tokens that may still be sampled
+    "index": np.uint64,  # index of the next token in its trajectory: its random number's position
+    "stream": np.uint64,
+    "temperature": np.float64,
+    "top_p": np.float64,
+    "top_k": np.int64,
+    "marks": np.int64,  # which table says what tokens must be looked at
+    "search": np.int64,
+    "serial": np.int64,  # forwards booked as waited for by its search
+}
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """What is not a number: the request, its steps so far, its account. `seen` is the position after the last token
+    that the segmenter was given."""
+
+    request: GenerationRequest
+    search: SearchPaths
+    segmenter: Segmenter
+    account: Account
+    seen: int
+
+    @property
+    def key(self) -> tuple[Trajectory, tuple[int, ...]]:
+        """What the first token's distribution depends on."""
+        return self.request.parent, self.request.forced
+
+
+class Rows:
+    """See the module. The first `count` entries of each column are live."""
+
+    slot: np.ndarray
+    position: np.ndarray
+    token: np.ndarray
+    left: np.ndarray
+    index: np.ndarray
+    stream: np.ndarray
+    temperature: np.ndarray
+    top_p: np.ndarray
+    top_k: np.ndarray
+    marks: np.ndarray
+    search: np.ndarray
+    serial: np.ndarray
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count = size, 0
+        self.rows: list[Row] = []
+        for name, kind in _COLUMNS.items():
+            setattr(self, name, np.zeros(size, dtype=kind))
+
+    def add(self, row: Row, slot: int, known: int, left: int, marks: int) -> int:
+        """A new row behind the others: `known` tokens are given, the next one is to be sampled."""
+        i, request = self.count, row.request
+        self.slot[i], self.position[i], self.token[i], self.left[i] = slot, known - 1, 0, left
+        self.index[i] = known - len(request.parent.origin.prompt_tokens)
+        self.stream[i] = request.stream
+        self.temperature[i], self.top_p[i], self.top_k[i] = request.temperature, request.top_p, request.top_k
+        self.marks[i], self.search[i], self.serial[i] = marks, row.search.number, 0
+        self.rows.append(row)
+        self.count += 1
+        return i
+
+    def remove(self, i: int) -> Row:
+        """Take row i out; the last row takes its place."""
+        self.count -= 1
+        last = self.count
+        gone, moved = self.rows[i], self.rows.pop()
+        if i != last:
+            self.rows[i] = moved
+            for name in _COLUMNS:
+                column = getattr(self, name)
+                column[i] = column[last]
+        return gone

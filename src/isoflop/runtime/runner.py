@@ -1,0 +1,171 @@
+"""The runner: one ragged forward at a time over sequences that live in slots.
+
+It checks the model before the first use: the same tokens through transformers' own attention must give the same
+logits. What the checkpoint does after its last layer (soft caps, scales) is covered by that check too. It is not a
+scheduler: who is in the forward is decided by the engine, the reward or the model that owns the runner.
+
+    runner = Runner(model, slots=64, slot_tokens=2048)
+    step = runner.step(Batch.of_segments([Segment(slot=0, start=0, tokens=3)], [[5, 6, 7]]))
+    runner.logits(step.hidden_RD)                   # [1, V]
+
+Legend: N tokens of this forward, R positions read, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from isoflop.errors import ModelError
+from isoflop.runtime.attention import NAME, Layout, Segment
+from isoflop.runtime.packed import pack_linears
+from isoflop.runtime.slots import Slots
+
+# A read-out: final hidden states [R, D] -> one number for each position [R].
+Readout = Callable[[torch.Tensor], torch.Tensor]
+Ints = npt.NDArray[np.int64]
+_NONE: Ints = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes into one forward: decoding rows in the order of their slots, then segments with their tokens."""
+
+    slots: Ints
+    positions: Ints
+    tokens: Ints
+    segments: tuple[Segment, ...] = ()
+    segment_tokens: tuple[Ints, ...] = ()
+
+    @classmethod
+    def of_segments(cls, segments: Sequence[Segment], tokens: Sequence[Sequence[int] | Ints]) -> Batch:
+        """A batch without decoding rows."""
+        pieces = tuple(np.asarray(piece, dtype=np.int64) for piece in tokens)
+        return cls(_NONE, _NONE, _NONE, tuple(segments), pieces)
+
+    def last(self) -> Ints:
+        """Where each sequence's last token is among the tokens of the forward."""
+        ends = len(self.slots) - 1 + np.cumsum([s.tokens for s in self.segments], dtype=np.int64)
+        return np.concatenate([np.arange(len(self.slots)), ends]) if len(self.slots) else ends
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a forward gave: final hidden states at the positions read, the read-outs there, and how it was laid out."""
+
+    hidden_RD: torch.Tensor
+    readouts: tuple[torch.Tensor, ...]
+    layout: Layout
+
+
+class Runner:
+    """A model with its slots. `slots` sequences of at most `slot_tokens` tokens each are held at once."""
+
+    def __init__(self, model: Any, *, slots: int, slot_tokens: int) -> None:
+        self.model = model
+        self.decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        config = model.config.get_text_config()
+        self.vocab_size = int(config.vocab_size)
+        self._softcap = getattr(config, "final_logit_softcapping", None)
+        self._scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        _refuse_unknown_layers(model, config)
+        reference, shapes = _reference(model)
+        model.set_attn_implementation(NAME)
+        pack_linears(model)
+        self.head = model.get_output_embeddings()
+        self.slots = Slots(shapes, slots, slot_tokens, self.dtype, self.device)
+        self._check(reference, len(shapes))
+
+    @torch.inference_mode()
+    def step(self, batch: Batch, *, at: Ints | None = None, readouts: Sequence[Readout] = ()) -> Advance:
+        """Run one forward. `at` picks the tokens to read (default: the last of each sequence)."""
+        layout = Layout(self.slots, batch.slots, batch.positions, batch.segments, self.device)
+        ids_N = torch.from_numpy(np.concatenate([batch.tokens, *batch.segment_tokens])).to(self.device)
+        hidden_ND = self._hidden(ids_N, layout)
+        read = batch.last() if at is None else at
+        whole = len(read) == len(ids_N)
+        hidden_RD = hidden_ND if whole else hidden_ND[torch.from_numpy(read).to(self.device)]
+        return Advance(hidden_RD, tuple(readout(hidden_RD) for readout in readouts), layout)
+
+    @torch.inference_mode()
+    def logits(self, hidden_RD: torch.Tensor) -> torch.Tensor:
+        """The next token's logits [R, V], as the checkpoint itself would make them."""
+        logits_RV: torch.Tensor = self.head(hidden_RD)
+        if self._scale != 1:
+            logits_RV = logits_RV * self._scale
+        if self._softcap is not None:
+            logits_RV = torch.tanh(logits_RV / self._softcap) * self._softcap
+        return logits_RV
+
+    def free(self) -> None:
+        """Give back the memory of the slots."""
+        self.slots.keys_SKTD.clear()
+        self.slots.values_SKTD.clear()
+
+    @torch.inference_mode()
+    def _hidden(self, ids_N: torch.Tensor, layout: Layout) -> torch.Tensor:
+        output = self.decoder(
+            input_ids=ids_N[None], position_ids=layout.positions_N[None], use_cache=False, isoflop_layout=layout
+        )
+        hidden: torch.Tensor = output.last_hidden_state[0]
+        return hidden
+
+    def _check(self, reference_NV: torch.Tensor, layers: int) -> None:
+        """Run the probe in two pieces, a segment and one decoded token, and compare."""
+        name = type(self.model).__name__
+        probe = _probe(self.vocab_size)
+        head = Batch.of_segments([Segment(0, 0, len(probe) - 1)], [probe[:-1]])
+        tail = Batch(np.zeros(1, np.int64), np.array([len(probe) - 1]), probe[-1:])
+        own = [self.logits(self.step(head, at=np.arange(len(probe) - 1)).hidden_RD)]
+        layout = Layout(self.slots, tail.slots, tail.positions, (), self.device)
+        own.append(self.logits(self._hidden(torch.from_numpy(tail.tokens).to(self.device), layout)))
+        if layout.calls != layers:
+            raise ModelError(
+                f"the local engine cannot run {name}: {layout.calls} of its {layers} layers use transformers' "
+                "attention interface, and the others would forget what they read; use the remote engine"
+            )
+        own_NV = torch.cat(own).float()
+        error = ((own_NV - reference_NV).norm() / reference_NV.norm()).item()
+        limit = 1e-3 if self.dtype is torch.float32 else 0.1
+        if not error <= limit:
+            raise ModelError(
+                f"the local engine cannot run {name}: its logits differ from transformers' own by {error:.2g} of their "
+                f"size (allowed {limit:g}); use the remote engine"
+            )
+
+
+def _probe(vocab_size: int) -> Ints:
+    return np.arange(1, 8, dtype=np.int64) * 7 % vocab_size
+
+
+@torch.inference_mode()
+def _reference(model: Any) -> tuple[torch.Tensor, list[tuple[int, int, int]]]:
+    """The probe's logits by transformers' own attention, and the heads and sizes of each layer's keys and values."""
+    device = next(model.parameters()).device
+    output = model(torch.from_numpy(_probe(model.config.get_text_config().vocab_size)).to(device)[None], use_cache=True)
+    layers = getattr(output.past_key_values, "layers", [])
+    keys = [getattr(layer, "keys", None) for layer in layers]
+    if not layers or any(key is None for key in keys):
+        raise ModelError(
+            f"the local engine cannot run {type(model).__name__}: not all of its layers keep keys and values; "
+            "use the remote engine"
+        )
+    shapes = [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in layers]
+    return output.logits[0].float(), shapes
+
+
+def _refuse_unknown_layers(model: Any, config: Any) -> None:
+    known = {"full_attention", "sliding_attention"}
+    unknown = set(getattr(config, "layer_types", None) or ()) - known
+    if unknown:
+        raise ModelError(
+            f"the local engine cannot run {type(model).__name__}: layers of type {', '.join(sorted(unknown))}; "
+            f"it knows {', '.join(sorted(known))}; use the remote engine"
+        )

@@ -1,0 +1,152 @@
+"""Drawing tokens: one uniform number per row, inverted through the cumulative distribution. Nothing else is random.
+
+Plain temperature sampling needs no sort and no noise over the vocabulary: sums of blocks find the block, a cumulative
+sum inside it the token. Rows with top-k or top-p are cut to their best tokens first. The log-probability returned is
+that of the chosen token at temperature 1 over the whole vocabulary. It is not a beam search.
+
+    tokens, logprobs, broken = sample(logits_UV, rows, temperature, top_p, top_k, uniforms)
+
+Legend: U distinct rows of logits, R rows drawn (several may share one row of logits), V vocabulary, B blocks, W their
+width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+BLOCK = 128
+# Logits are worked on in pieces that stay in a CPU's cache.
+PIECE_ELEMENTS = 1 << 20
+FIRST_CANDIDATES = 256
+
+
+@torch.inference_mode()
+def sample(
+    logits_UV: torch.Tensor, rows: Ints, temperature: Floats, top_p: Floats, top_k: Ints, uniforms: Floats
+) -> tuple[Ints, Floats, npt.NDArray[np.bool_]]:
+    """Tokens, log-probabilities and whether the logits are broken (not a number), each [R]. `rows` must be sorted."""
+    tokens = np.zeros(len(rows), dtype=np.int64)
+    logprobs = np.zeros(len(rows))
+    broken = np.zeros(len(rows), dtype=np.bool_)
+    count = max(1, PIECE_ELEMENTS // logits_UV.shape[1]) if logits_UV.device.type == "cpu" else len(logits_UV)
+    for start in range(0, len(logits_UV), count):
+        low, high = np.searchsorted(rows, [start, start + count])
+        part = slice(low, high)
+        if low == high:
+            continue
+        scores_UV = logits_UV[start : start + count].float()
+        drawn = _Piece(scores_UV, rows[part] - start, temperature[part])
+        tokens[part] = drawn.draw(top_p[part], top_k[part], uniforms[part])
+        logprobs[part] = drawn.logprobs(tokens[part])
+        broken[part] = drawn.broken
+    return tokens, logprobs, broken
+
+
+class _Piece:
+    """A few rows of logits, as float32 and free to be overwritten."""
+
+    def __init__(self, scores_UV: torch.Tensor, rows: Ints, temperature: Floats) -> None:
+        device = scores_UV.device
+        self.scores_UV, self.temperature = scores_UV, temperature
+        self.shared = len(rows) != len(scores_UV) or bool((rows != np.arange(len(rows))).any())
+        self.rows_R = torch.from_numpy(rows).to(device)
+        self.highest_U = scores_UV.amax(-1, keepdim=True)
+        weights_UV = (scores_UV - self.highest_U).exp_()
+        self.total_U = weights_UV.sum(-1, dtype=torch.float32)
+        self.broken = ~torch.isfinite(self.total_U)[self.rows_R].cpu().numpy()
+        self.weights_UV: torch.Tensor | None = weights_UV
+
+    def logprobs(self, tokens: Ints) -> Floats:
+        """At temperature 1 over the whole vocabulary."""
+        chosen_R = self.scores_UV[self.rows_R, torch.from_numpy(tokens).to(self.scores_UV.device)]
+        below_R = chosen_R.double() - self.highest_U[self.rows_R, 0].double()
+        result: Floats = (below_R - self.total_U.double().log()[self.rows_R]).cpu().numpy()
+        return result
+
+    def draw(self, top_p: Floats, top_k: Ints, uniforms: Floats) -> Ints:
+        """A token per row."""
+        greedy = self.temperature == 0
+        cut = ~greedy & ((top_p < 1) | (top_k > 0))
+        plain = ~greedy & ~cut
+        tokens = np.zeros(len(uniforms), dtype=np.int64)
+        if greedy.any():
+            tokens[greedy] = self.scores_UV[self._index(greedy)].argmax(-1).cpu().numpy()
+        if cut.any():
+            tokens[cut] = self._draw_cut(cut, top_p[cut], top_k[cut], uniforms[cut])
+        if plain.any():
+            tokens[plain] = self._draw_plain(plain, uniforms[plain])
+        return tokens
+
+    def _index(self, chosen: npt.NDArray[np.bool_]) -> torch.Tensor:
+        return self.rows_R[torch.from_numpy(np.flatnonzero(chosen)).to(self.rows_R.device)]
+
+    def _draw_plain(self, chosen: npt.NDArray[np.bool_], uniforms: Floats) -> Ints:
+        """Two-level inversion over the vocabulary in its own order."""
+        weights_RV = self.weights_UV
+        assert weights_RV is not None
+        temperature = self.temperature[chosen]
+        if self.shared or not chosen.all() or (temperature != 1).any():
+            index = self._index(chosen)
+            heat_R1 = torch.from_numpy(temperature).to(weights_RV).unsqueeze(1)
+            weights_RV = ((self.scores_UV[index] - self.highest_U[index]) / heat_R1).exp_()
+        uniforms_R = torch.from_numpy(uniforms).to(weights_RV.device)
+        return _invert(weights_RV, uniforms_R).cpu().numpy()
+
+    def _draw_cut(self, chosen: npt.NDArray[np.bool_], top_p: Floats, top_k: Ints, uniforms: Floats) -> Ints:
+        """Top-k, then top-p, among the best tokens alone; as many of those as the rows turn out to need."""
+        index = self._index(chosen)
+        scores_RV, vocab = self.scores_UV[index], self.scores_UV.shape[1]
+        heat_R1 = torch.from_numpy(self.temperature[chosen]).to(scores_RV).unsqueeze(1)
+        keep_R = torch.from_numpy(np.where(top_k > 0, np.minimum(top_k, vocab), vocab)).to(scores_RV.device)
+        nucleus_R = torch.from_numpy(top_p).to(scores_RV.device)
+        total_R = ((scores_RV - self.highest_U[index]) / heat_R1).exp_().sum(-1).double()
+        wanted = min(vocab, max(FIRST_CANDIDATES, int(top_k.max())))
+        while True:
+            best_RC, which_RC = scores_RV.topk(wanted, sorted=True)
+            weights_RC = ((best_RC - self.highest_U[index]) / heat_R1).exp().double()
+            weights_RC *= torch.arange(wanted, device=keep_R.device) < keep_R[:, None]
+            sums_RC = weights_RC.cumsum(-1)
+            mass_R = torch.where(keep_R < vocab, sums_RC[:, -1], total_R)
+            limit_R = nucleus_R * mass_R
+            enough = wanted == vocab or bool(((keep_R <= wanted) | (sums_RC[:, -1] >= limit_R)).all())
+            if enough:
+                break
+            wanted = min(vocab, wanted * 8)
+        before_RC = sums_RC - weights_RC
+        weights_RC *= before_RC < limit_R[:, None]
+        place_R = _invert(weights_RC, torch.from_numpy(uniforms).to(weights_RC.device))
+        tokens: Ints = which_RC.gather(1, place_R[:, None])[:, 0].cpu().numpy()
+        return tokens
+
+
+def _invert(weights_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:
+    """For each row the first index at which the cumulative weight passes its uniform share of the total."""
+    rows, width = weights_RV.shape
+    if width <= 4 * BLOCK:
+        return _search(weights_RV.double(), uniforms_R)[0]
+    blocks = width // BLOCK
+    sums_RB = weights_RV[:, : blocks * BLOCK].reshape(rows, blocks, BLOCK).sum(-1).double()
+    if width % BLOCK:
+        sums_RB = torch.cat([sums_RB, weights_RV[:, blocks * BLOCK :].sum(-1, keepdim=True).double()], 1)
+    block_R, within_R = _search(sums_RB, uniforms_R)
+    columns_RW = block_R[:, None] * BLOCK + torch.arange(BLOCK, device=block_R.device)
+    inside_RW = weights_RV.gather(1, columns_RW.clamp_max(width - 1)).double()
+    inside_RW *= columns_RW < width
+    return block_R * BLOCK + _search(inside_RW, within_R)[0]
+
+
+def _search(weights_RW: torch.Tensor, share_R: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Index by inversion, and how far into that entry's own weight (0 to 1) the share reaches."""
+    sums_RW = weights_RW.cumsum(-1)
+    total_R = sums_RW[:, -1]
+    # Rounding must never reach an entry of weight zero: the first sum strictly above the target has weight.
+    target_R = torch.minimum(share_R * total_R, torch.nextafter(total_R, torch.zeros_like(total_R)))
+    index_R = torch.searchsorted(sums_RW, target_R[:, None], right=True)[:, 0].clamp_max(weights_RW.shape[1] - 1)
+    own_R = weights_RW.gather(1, index_R[:, None])[:, 0]
+    before_R = sums_RW.gather(1, index_R[:, None])[:, 0] - own_R
+    within_R = ((target_R - before_R) / own_R).clamp(0, 1 - 2**-53)
+    return index_R, within_R

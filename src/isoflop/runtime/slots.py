@@ -1,0 +1,63 @@
+"""Slots: one preallocated row of keys and values per sequence, written in place.
+
+A slot keeps every token of its sequence; a sliding window is only a mask, so a path can be cut back or copied at any
+token. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
+
+    slots = Slots([(2, 64, 64)] * 24, count=64, tokens=2048, dtype=torch.bfloat16, device="cpu")
+    slots.copy(source=3, target=7, tokens=120)
+
+Layout [S, K, T, D]: with keys of one head adjacent, attention over a batch of slots reads whole cache lines (1.4 times
+faster in bf16 on a CPU than [S, T, K, D]).
+
+Legend: S slots, K key-value heads, T tokens, D head size, N tokens of this forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+
+class Slots:
+    """Keys and values of all layers. `shapes` holds (key-value heads, key size, value size) of each layer."""
+
+    def __init__(
+        self, shapes: Sequence[tuple[int, int, int]], count: int, tokens: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.count, self.tokens = count, tokens
+        self.keys_SKTD = [_zeros((count, heads, tokens, size), dtype, device) for heads, size, _ in shapes]
+        self.values_SKTD = [_zeros((count, heads, tokens, size), dtype, device) for heads, _, size in shapes]
+
+    def write(
+        self, layer: int, slots_N: torch.Tensor, positions_N: torch.Tensor, k_KND: torch.Tensor, v_KND: torch.Tensor
+    ) -> None:
+        """Put new keys and values in their places."""
+        self.keys_SKTD[layer][slots_N, :, positions_N] = k_KND.transpose(0, 1)
+        self.values_SKTD[layer][slots_N, :, positions_N] = v_KND.transpose(0, 1)
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Make the first `tokens` tokens of `target` equal to those of `source`."""
+        rows = self.keys_SKTD + self.values_SKTD
+        torch._foreach_copy_([t[target, :, :tokens] for t in rows], [t[source, :, :tokens] for t in rows])
+
+    def swap(self, one: int, other: int, tokens: int) -> None:
+        """Exchange the first `tokens` tokens of two slots."""
+        for row in self.keys_SKTD + self.values_SKTD:
+            kept = row[one, :, :tokens].clone()
+            row[one, :, :tokens] = row[other, :, :tokens]
+            row[other, :, :tokens] = kept
+
+    def clear(self, slot: int) -> None:
+        """Zero a slot: numbers that are not finite would leak through masks (0 times NaN is NaN)."""
+        for row in self.keys_SKTD + self.values_SKTD:
+            row[slot].zero_()
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros. On a CPU the operating system hands out the pages when they are first written, not now."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = int(np.prod(shape)) * dtype.itemsize
+    return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(dtype).view(shape)
