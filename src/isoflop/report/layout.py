@@ -44,7 +44,8 @@ def sections(table: Table, *, exploratory: bool = False) -> list[tuple[str, list
     found.append(("At equal FLOPs, against the reference's family", equal_columns(table, "reference")))
     found.append(("At equal FLOPs, against the best mixture of all other families", equal_columns(table, "others")))
     for pool in table.pools:
-        found.append((f"Every k from one pool: {', '.join(pool.arms)}", pool_columns(pool)))
+        others = f" and {len(pool.arms) - 1} more" if len(pool.arms) > 1 else ""
+        found.append((f"Every k from one pool, that of {pool.arms[0]}{others}", pool_columns(pool)))
     return [(title, columns) for title, columns in found if columns[0].cells]
 
 
@@ -77,7 +78,7 @@ def arm_columns(table: Table) -> list[Column]:
     ]
     columns = [Column("strategy", tuple(_name(table, arm) for arm in arms), left=True)]
     columns += [Column(heading, tuple(cells)) for heading, cells in found]
-    return [column for column in columns if set(column.cells) - {NOTHING, ""}]
+    return [column for column in columns if set(column.cells) - {NOTHING, "", "0"}]
 
 
 def paired_columns(table: Table, *, exploratory: bool) -> list[Column]:
@@ -143,7 +144,7 @@ def _definitions(table: Table) -> list[str]:
     test = "permutation of per-problem means" if several else "exact McNemar"
     alone = "FLOPs, seconds and new tokens: per problem, as if the arm ran alone."
     lines = [f"{alone} {PARETO}: no arm is as accurate for fewer FLOPs. Intervals: {interval}."]
-    if table.comparison.tests:
+    if any(not test.exploratory for test in table.comparison.tests):
         lines.append(f"Tests: {test}, two-sided; won and lost: problems that only the one arm solved.")
     if any(row.difference for row in table.comparison.equal):
         lines.append(

@@ -25,7 +25,7 @@ from isoflop.studies.run import Run
 
 @dataclass(frozen=True)
 class PoolCurves:
-    """The curves of one pool of samples, and the arms that drew or shared it."""
+    """The curves of one pool of samples, and the arms that drew or shared it, the one with the most samples first."""
 
     arms: tuple[str, ...]
     problems: int
@@ -44,7 +44,8 @@ def pool_curves(run: Run, arms: Sequence[ArmSummary]) -> tuple[PoolCurves, ...]:
         largest = max(group, key=lambda summary: (summary.arm.amounts["n"], summary.arm.reward is not None))
         records = [record for record in run.attempts if record.arm == largest.label]
         curves = _over_seeds([curves_of_pools(pools) for pools in _pools_by_seed(records)])
-        found.append(PoolCurves(tuple(one.label for one in group), largest.n, curves))
+        labels = (largest.label, *(one.label for one in group if one is not largest))
+        found.append(PoolCurves(labels, largest.n, curves))
     return tuple(found)
 
 

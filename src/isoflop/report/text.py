@@ -29,9 +29,9 @@ def plain(table: Table, width: int) -> str:
 
 def render(table: Table, width: int, *, exploratory: bool = False) -> RenderableType:
     """All sections, for a rich console of that width."""
-    parts: list[RenderableType] = [
-        _grid(columns, title, width) for title, columns in sections(table, exploratory=exploratory)
-    ]
+    parts: list[RenderableType] = []
+    for title, columns in sections(table, exploratory=exploratory):
+        parts += [Text(title, style="bold"), _grid(columns, width)]
     styles = {"INCOMPLETE": "yellow", "not tested": "yellow"}
     for note in notes(table):
         style = next((style for start, style in styles.items() if note.startswith(start)), "dim")
@@ -39,8 +39,8 @@ def render(table: Table, width: int, *, exploratory: bool = False) -> Renderable
     return Group(*parts)
 
 
-def _grid(columns: Sequence[Column], title: str, width: int) -> Grid:
-    grid = Grid(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _grid(columns: Sequence[Column], width: int) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown = _fitting(columns, width)
     for column in shown:
         justify: Literal["left", "right"] = "left" if column.left else "right"

@@ -31,13 +31,14 @@ def unit_for(flops: Iterable[float | None]) -> Unit:
 
 
 def three_digits(value: float | None) -> str:
-    """Three significant digits without exponents, thousands set apart."""
+    """Three significant digits, thousands set apart; with an exponent only below a thousandth."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(decimals, 6)}f}"
+    if abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,52 @@
+"""What `study run`, `compare` and `import` share: make or resume a run, show its progress, print its table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+from isoflop.api import Run, folder_of
+from isoflop.cli.guard import INTERRUPTED
+from isoflop.cli.output import console
+from isoflop.cli.progress import shown
+from isoflop.studies.spec import Study
+
+
+def run_and_print(study: Study, out: Path | None, *, retry_errors: bool, as_json: bool) -> None:
+    """Run what is missing, then print the table. Ctrl-C leaves a run that the same command resumes."""
+    folder = out or folder_of(study)
+    command = shlex.join(["isoflop", *sys.argv[1:]])
+    run = Run.create(study, folder)
+    err = console(err=True)
+    err.print(f"run folder: {folder}", soft_wrap=True)
+    try:
+        with shown(err) as report:
+            progress = run.execute(report, retry_errors=retry_errors, command=command)
+    except KeyboardInterrupt:
+        status = run.status()
+        err.print(f"stopped: {status.done} of {status.total} attempts are stored in {folder}", soft_wrap=True)
+        err.print(f"go on with: {command}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if progress.errors:
+        err.print(f"{progress.errors} attempts failed; rerun them with --retry-errors", soft_wrap=True, style="yellow")
+    print_table(run, as_json=as_json)
+
+
+def print_table(
+    run: Run, *, as_json: bool, exploratory: bool = False, markdown: bool = False, lam: float = 0.005
+) -> None:
+    """As wide as the terminal is; with `as_json` the last line is one JSON document."""
+    from isoflop.report.table import Table
+    from isoflop.report.text import render
+
+    table = Table.of(run, lam)
+    out = console()
+    if markdown:
+        typer.echo(table.to_markdown())
+    else:
+        out.print(render(table, out.width, exploratory=exploratory))
+    if as_json:
+        typer.echo(table.to_json())
