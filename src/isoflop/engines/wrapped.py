@@ -1,4 +1,4 @@
-"""An engine around an engine: passes everything on. Wrappers override what they change (`pool.py`, studies' meter).
+"""An engine around an engine: passes everything on. Wrappers override what they change (`pool.py`).
 
 class Loud(Wrapped):
     def poll(self): print("poll"); return self.inner.poll()

@@ -33,40 +33,43 @@ def drive(
     *,
     concurrency: int = 16,
     clock: Callable[[], float] = time.monotonic,
-    every_turn: Callable[[Driver], None] | None = None,
 ) -> Iterator[Attempt]:
     """Run chains of jobs, `concurrency` chains at a time. Yields each attempt as soon as it has ended.
 
-    `every_turn` is called each time the engine has advanced, for heartbeats (`Driver.in_flight`).
     Raises SpecError for a job whose strategy needs what the engine or the reward cannot give. A search that fails comes
     back as an attempt with `Stop.ERROR`; the others go on.
     """
-    driver = Driver(engine, clock)
-    waiting = iter(chains)
-    exhausted = False
-    while True:
-        while not exhausted and len(driver.running) < concurrency:
-            chain = next(waiting, None)
-            exhausted = chain is None
-            if chain is not None:
-                yield from driver.advance(iter(chain))
-        if not driver.running:
-            return
-        yield from driver.turn()
-        if every_turn is not None:
-            every_turn(driver)
+    return Driver(engine, clock).run(chains, concurrency)
 
 
 class Driver:
     """All searches in flight over one engine. `running` maps each to the rest of its chain."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self.engine, self.clock = engine, clock
         self.running: dict[Live, Chain] = {}
         self._ids = count(1)
         self._searches = count(1)
         self._owners: dict[int, Live] = {}
         self._timed: set[Live] = set()
+
+    def run(
+        self, chains: Iterable[Sequence[Job]], concurrency: int, every_turn: Callable[[], None] | None = None
+    ) -> Iterator[Attempt]:
+        """As `drive`. `every_turn` is called each time the engine has advanced (for a heartbeat with `in_flight`)."""
+        waiting = iter(chains)
+        exhausted = False
+        while True:
+            while not exhausted and len(self.running) < concurrency:
+                chain = next(waiting, None)
+                exhausted = chain is None
+                if chain is not None:
+                    yield from self.advance(iter(chain))
+            if not self.running:
+                return
+            yield from self.turn()
+            if every_turn is not None:
+                every_turn()
 
     def in_flight(self) -> dict[Role, Cost]:
         """What all unfinished searches together have spent so far."""

@@ -20,7 +20,6 @@ from isoflop.engines.base import EngineSpec
 from isoflop.errors import StudyError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec
 from isoflop.search.job import Job
-from isoflop.studies.meter import Meter, MeteredReward
 from isoflop.studies.spec import Arm, Study
 from isoflop.studies.store import Key
 
@@ -63,10 +62,9 @@ def _groups(study: Study, engine: EngineSpec) -> list[list[int]]:
 class Bench:
     """The open rewards and the grader of a study, for one engine; closed with it (`with`)."""
 
-    def __init__(self, study: Study, meter: Meter) -> None:
+    def __init__(self, study: Study) -> None:
         self._grader: Grader = specs.parse("grader", study.problems.grader)
         self._context = RewardContext(self._is_correct, study.problems.step_oracle())
-        self._meter = meter
         self._rewards: dict[RewardSpec, Reward] = {}
         self._open = ExitStack()
 
@@ -86,7 +84,7 @@ class Bench:
         if spec not in self._rewards:
             reward = spec.open(self._context)
             self._open.callback(reward.close)
-            self._rewards[spec] = MeteredReward(reward, self._meter)
+            self._rewards[spec] = reward
         return self._rewards[spec]
 
     def _is_correct(self, trajectory: Trajectory) -> bool | None:

@@ -26,11 +26,10 @@ from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool, Sample
 from isoflop.errors import StudyError
-from isoflop.search.drive import drive
+from isoflop.search.drive import Driver
 from isoflop.search.job import Job
 from isoflop.studies.chains import Bench, Chain, chains_of
 from isoflop.studies.hardware import describe_hardware, versions
-from isoflop.studies.meter import Meter
 from isoflop.studies.progress import Progress, Tally
 from isoflop.studies.record import Record, decode_steps, encode, encode_steps, text_key
 from isoflop.studies.spec import Study
@@ -145,18 +144,19 @@ class Run:
         with closing(spec.open()) as engine:
             store.note_hardware(describe_hardware())
             pool = Pool(engine)
-            meter = Meter(pool, lambda: store.heartbeat(meter.in_flight()))
-            with Bench(self.study, meter) as bench:
+            driver = Driver(pool)
+            beat = Heartbeat(lambda: store.heartbeat(driver.in_flight()))
+            with Bench(self.study) as bench:
                 try:
                     jobs = _jobs(chains, bench, pool, store)
                     last = {(chain.places[-1], chain.place, chain.seed) for chain in chains if chain.sharing}
-                    for attempt in drive(jobs, meter, concurrency=self.study.concurrency):
-                        _store(store, attempt, pool, meter)
+                    for attempt in driver.run(jobs, self.study.concurrency, beat):
+                        _store(store, attempt, pool, driver)
                         if attempt.key in last and attempt.nodes:
                             pool.forget(attempt.nodes[0].origin.prompt)
                         report(attempt)
                 finally:
-                    store.heartbeat(meter.in_flight())
+                    store.heartbeat(driver.in_flight())
 
     def _let_go(self) -> None:
         """Close the reader, so that the writer can leave one plain file behind."""
@@ -193,6 +193,19 @@ def _tally(store: Store, study: Study, skip: Set[Key] = frozenset()) -> Tally:
     return tally
 
 
+class Heartbeat:
+    """Calls `beat` about once a second: what a kill would lose is on the books before it is lost."""
+
+    def __init__(self, beat: Callable[[], None], every_seconds: float = 1.0) -> None:
+        self._beat, self._every, self._next = beat, every_seconds, time.monotonic() + every_seconds
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._beat()
+            self._next = now + self._every
+
+
 class _Throttled:
     """Calls `progress` at most every so many seconds."""
 
@@ -223,13 +236,13 @@ def _jobs(chains: Iterable[Chain], bench: Bench, pool: Pool, store: Store) -> It
         yield [bench.job(arm, key, chain.problem, prompt) for arm, key in zip(chain.arms, keys, strict=True)]
 
 
-def _store(store: Store, attempt: Attempt, pool: Pool, meter: Meter) -> None:
+def _store(store: Store, attempt: Attempt, pool: Pool, driver: Driver) -> None:
     arm, problem, _ = attempt.key
     prompt = attempt.nodes[0].origin.prompt_text if attempt.nodes else None
     key = None if prompt is None else text_key(prompt)
     samples: list[SampleRow] = [(one.key, one.seconds, encode_steps(one.steps)) for one in pool.drain()]
     text = None if key is None or prompt is None else (key, prompt)
-    store.add(encode(attempt, arm, problem, key), text, samples, meter.in_flight())
+    store.add(encode(attempt, arm, problem, key), text, samples, driver.in_flight())
 
 
 def _fingerprint(problems: Sequence[Problem]) -> str:

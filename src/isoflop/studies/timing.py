@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from isoflop.core import Problem
+from isoflop.cost.energy import EnergyMeter
 from isoflop.engines.base import Engine, EngineSpec
 from isoflop.errors import StudyError
 from isoflop.search.drive import drive
 from isoflop.studies.chains import Bench
 from isoflop.studies.hardware import describe_hardware
-from isoflop.studies.meter import Meter
 from isoflop.studies.spec import Arm, Study
 
 
@@ -40,6 +40,7 @@ class ArmTiming:
     problems_per_second: float
     new_tokens_per_second: float
     problems_per_second_by_repeat: tuple[float, ...]
+    joules_per_problem: float | None  # of the whole machine, at the stated concurrency; None where no meter exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class _Measured:
         self.latencies: list[float] = []
         self.problems_per_second: list[float] = []
         self.new_tokens_per_second: list[float] = []
+        self.joules_per_problem: list[float] = []
 
     def summary(self, label: str) -> ArmTiming:
         p50, p95 = np.percentile(self.latencies, [50, 95])
@@ -94,6 +96,7 @@ class _Measured:
             median(self.problems_per_second),
             median(self.new_tokens_per_second),
             tuple(self.problems_per_second),
+            median(self.joules_per_problem) if self.joules_per_problem else None,
         )
 
 
@@ -109,16 +112,18 @@ def _time_engine(
     arms = [arm for arm in study.arms if arm.engine == spec]
     with ExitStack() as stack:
         engine = stack.enter_context(closing(spec.open()))
-        meter = Meter(engine, lambda: None)
-        bench = stack.enter_context(Bench(study, meter))
+        bench = stack.enter_context(Bench(study))
         for arm in arms:  # what is compiled, allocated or read on first use is not measured
             progress(f"{study.label(arm)}: warming up")
-            _attempts(study, bench, arm, problems[:1], meter, concurrency)
+            _attempts(study, bench, arm, problems[:1], engine, concurrency)
         for repeat in range(repeats):
             for arm in arms:
                 progress(f"{study.label(arm)}: repeat {repeat + 1} of {repeats}")
-                alone, _, _ = _attempts(study, bench, arm, problems, meter, 1)
-                _, seconds, new_tokens = _attempts(study, bench, arm, problems, meter, concurrency)
+                alone, _, _ = _attempts(study, bench, arm, problems, engine, 1)
+                with EnergyMeter() as energy:
+                    _, seconds, new_tokens = _attempts(study, bench, arm, problems, engine, concurrency)
+                if energy.joules is not None:
+                    found[arm].joules_per_problem.append(energy.joules / len(problems))
                 found[arm].latencies += alone
                 found[arm].problems_per_second.append(len(problems) / seconds)
                 found[arm].new_tokens_per_second.append(new_tokens / seconds)
