@@ -2,6 +2,7 @@
 
 REGISTRY = {
     "local": "isoflop.engines.local:Local",
+    "naive": "isoflop.engines.naive:Naive",
     "scripted": "isoflop.engines.scripted:Scripted",
     "imported": "isoflop.studies.imported:ImportedModel",
 }

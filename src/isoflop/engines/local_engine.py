@@ -30,7 +30,7 @@ from isoflop.engines.local_cost import Account, Meter
 from isoflop.engines.local_paths import Paths, common_prefix
 from isoflop.engines.local_paths import Tokens as PathTokens
 from isoflop.engines.local_rows import Row, Rows
-from isoflop.engines.local_text import Tokens
+from isoflop.engines.local_text import Tokens, end_tokens
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
 from isoflop.errors import ModelError
 from isoflop.randomness import uniforms
@@ -376,12 +376,5 @@ def open_local(spec: Local) -> LocalEngine:
             "values; raise memory_gb or lower context_tokens"
         )
     runner = Runner(model, slots=min(slots, 8 * spec.max_live), slot_tokens=context)
-    tokens = Tokens(tokenizer, runner.vocab_size, _end_tokens(model, tokenizer))
+    tokens = Tokens(tokenizer, runner.vocab_size, end_tokens(model, tokenizer))
     return LocalEngine(runner, tokens, shape, spec.max_live)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """End-of-sequence tokens, by the generation config and by the tokenizer."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids = configured if isinstance(configured, (list, tuple)) else [configured]
-    return {int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from isoflop.errors import ModelError
 
@@ -22,7 +23,7 @@ def load_model(model: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     # Half precision has no fast kernels on CPUs.
     if wanted is None or (wanted is torch.float16 and place.type == "cpu"):
         wanted = torch.bfloat16 if wanted is torch.float16 else torch.float32
-    loaded = _read(model, AutoModelForCausalLM, "model", dtype=wanted, attn_implementation="eager")
+    loaded = _read(model, AutoModelForCausalLM, "model", dtype=wanted)
     return loaded.to(place).eval().requires_grad_(False)
 
 
@@ -45,6 +46,7 @@ def _device(device: str) -> torch.device:
 def _read(model: str, kind: Any, what: str, **options: Any) -> Any:
     """`kind.from_pretrained`, its many ways of failing told as one kind of error."""
     folder = Path(model).expanduser()
+    logging.disable_progress_bar()
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"model folder {model!r} has no config.json: it is not a saved transformers model")
     if not folder.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
