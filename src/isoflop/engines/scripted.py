@@ -69,6 +69,7 @@ class ScriptedEngine(Engine):
         self._queue: list[tuple[int, Generation]] = []
         self._cancelled: set[int] = set()
         self._read: dict[str, set[int]] = {}  # by search: nodes after which the next token's distribution is known
+        self._known: dict[str, dict[Trajectory, tuple[int, int]]] = {}  # by search: `_progress` of its nodes
 
     def render(self, prompt: Prompt) -> str:
         """Messages are written one a line, `role: content`."""
@@ -108,6 +109,7 @@ class ScriptedEngine(Engine):
     def release(self, search: str) -> None:
         """Forget the search."""
         self._read.pop(search, None)
+        self._known.pop(search, None)
 
     def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """The price list: FLOPS_PER_TOKEN + context for each token, summed in closed form."""
@@ -129,8 +131,7 @@ class ScriptedEngine(Engine):
     def _write(self, request: GenerationRequest) -> list[Step]:
         """Steps until the request says stop, cut at its token cap."""
         parent = request.parent
-        so_far = parent.text
-        written, slips = so_far.count("step "), _slips(so_far)
+        written, slips = self._progress(parent)
         position, left = parent.num_tokens + len(request.forced), request.max_tokens
         think = parent.origin.prompt.markers.think
         thinking = parent.thinking and think is not None and think[1] not in request.forced_text
@@ -153,6 +154,16 @@ class ScriptedEngine(Engine):
             if end is not StepEnd.DELIMITER or left == 0 or _stops(request.until, closed):
                 return steps
 
+    def _progress(self, node: Trajectory) -> tuple[int, int]:
+        """Steps written and slips made so far, read off the text, each node's once."""
+        if node.step is None or node.parent is None:
+            return 0, 0
+        known = self._known.setdefault(node.origin.search, {})
+        if node not in known:
+            written, slips = self._progress(node.parent)
+            known[node] = written + node.step.text.count("step "), slips + _slips(node.step.text)
+        return known[node]
+
     def _next(
         self, parent: Trajectory, written: int, slips: int, draw: float, thinking: bool
     ) -> tuple[str, int, StepEnd]:
@@ -172,9 +183,10 @@ class ScriptedEngine(Engine):
     def _close(self, request: GenerationRequest) -> list[Step]:
         """What follows the forced answer prefix: the answer so far, a missing step counting as a slip of 1."""
         parent = request.parent
-        missing = max(0, self.spec.steps - parent.text.count("step "))
+        steps, slips = self._progress(parent)
+        missing = max(0, self.spec.steps - steps)
         problem = parent.origin.problem
-        text = "..." if problem.id in self.spec.mute else f" {_gold(parent) + _slips(parent.text) + missing}"
+        text = "..." if problem.id in self.spec.mute else f" {_gold(parent) + slips + missing}"
         sampled = tuple(map(ord, text[: request.max_tokens]))
         written = request.forced_text + text[: request.max_tokens]
         logprobs = (-0.1,) * len(sampled)
