@@ -29,6 +29,7 @@ from isoflop.errors import StudyError
 from isoflop.search.drive import Driver
 from isoflop.search.job import Job
 from isoflop.studies.chains import Bench, Chain, chains_of
+from isoflop.studies.collector import rare_collections
 from isoflop.studies.hardware import describe_hardware, versions
 from isoflop.studies.progress import Progress, Tally
 from isoflop.studies.record import Record, decode_steps, encode, encode_steps, text_key
@@ -117,7 +118,7 @@ class Run:
         """
         study = self.study
         self._let_go()
-        with Store.writer(self.folder) as store:
+        with Store.writer(self.folder) as store, rare_collections():
             store.begin(
                 pid=os.getpid(),
                 host=os.uname().nodename,
