@@ -271,7 +271,8 @@ def test_progress_fits_eighty_columns_and_shows_what_is_left():
     assert max(map(len, out.getvalue().splitlines())) <= 80
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, questions):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_is_done_and_says_how_to_go_on(tmp_path, questions, ending):
     command = [sys.executable, "-m", "isoflop", "compare", "--model", "scripted(sleep_seconds=0.05)", "--problems",
                f"jsonl('{questions}')", "--strategies", "rebase(width=2)", "--out", "run"]  # fmt: skip
     process = subprocess.Popen(
@@ -280,7 +281,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, questions):
     while not (tmp_path / "run" / "isoflop.db").exists() and process.poll() is None:
         time.sleep(0.05)
     time.sleep(0.6)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "of 6 attempts are stored in run" in err

@@ -1,11 +1,13 @@
 """The table of a small run, checked against sums made here from its records."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from isoflop.api import Run, study_of
 from isoflop.report.arms import summarize
+from isoflop.report.comparison import Comparison
 from isoflop.report.table import Table
 from isoflop.stats.paired import mcnemar
 
@@ -131,6 +133,18 @@ def test_failed_attempts_make_an_arm_incomplete_and_refuse_its_tests(questions, 
     assert "greedy() [reference, incomplete]" in text
     assert "INCOMPLETE rebase(width=2): 1 attempts failed (first: q/test/3: scripted engine" in " ".join(text.split())
     assert "not tested: rebase(width=2) against greedy()" in " ".join(text.split())
+
+
+def test_a_refused_pair_does_not_make_the_correction_of_the_others_milder(questions, tmp_path):
+    declared = {"model": "scripted(steps=3, skill=0.5, broken=['q/test/3'])", "reference": "greedy()"}
+    run = executed(questions, tmp_path, **declared, strategies=["greedy()", "best_of_n(n=4)", "rebase(width=2)"])
+    arms = summarize(run)
+    whole = [replace(arm, missing=0, failures=()) for arm in arms[:2]]  # as if only the third arm had failed
+    found = Comparison.of(run.study, [*whole, arms[2]])
+    [test] = [test for test in found.tests if not test.exploratory]
+    assert len(found.refused) == 1
+    assert test.p < 0.5
+    assert test.p_holm == pytest.approx(2 * test.p)
 
 
 def test_no_answer_counts_as_wrong_and_is_listed(questions, tmp_path):

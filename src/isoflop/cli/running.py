@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -16,14 +19,14 @@ from isoflop.studies.spec import Study
 
 
 def run_and_print(study: Study, out: Path | None, *, retry_errors: bool, as_json: bool) -> None:
-    """Run what is missing, then print the table. Ctrl-C leaves a run that the same command resumes."""
+    """Run what is missing, then print the table. Ctrl-C or SIGTERM leaves a run that the same command resumes."""
     folder = out or folder_of(study)
     command = shlex.join(["isoflop", *sys.argv[1:]])
     run = Run.create(study, folder)
     err = console(err=True)
     err.print(f"run folder: {folder}", soft_wrap=True)
     try:
-        with shown(err) as report:
+        with _ending_in_order(), shown(err) as report:
             progress = run.execute(report, retry_errors=retry_errors, command=command)
     except KeyboardInterrupt:
         status = run.status()
@@ -33,6 +36,16 @@ def run_and_print(study: Study, out: Path | None, *, retry_errors: bool, as_json
     if progress.errors:
         err.print(f"{progress.errors} attempts failed; rerun them with --retry-errors", soft_wrap=True, style="yellow")
     print_table(run, as_json=as_json)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Take SIGTERM (a scheduler's time limit, `timeout`) as Ctrl-C, so that the session ends in order."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def print_table(

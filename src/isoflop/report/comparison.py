@@ -12,7 +12,7 @@ Equal-compute comparison: Snell et al., arXiv 2408.03314; J: accuracy - lam · F
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from isoflop.stats.frontier import (
 )
 from isoflop.stats.intervals import Interval, percentile_interval, resample_counts
 from isoflop.stats.measures import StudyMeasures, study_measures, utility
-from isoflop.stats.paired import PairedTest, compare_pairs
+from isoflop.stats.paired import PairedTest, compare_pairs, holm
 from isoflop.studies.spec import Study
 
 LAMBDA = 0.005
@@ -75,7 +75,7 @@ class Comparison:
         declared = [pair for pair in study.pairs if pair not in refused]
         greedy = _greedy(study, complete)
         return cls(
-            tests=compare_pairs(data, declared) if data else (),
+            tests=_tests(data, declared, len(refused)),
             refused=refused,
             pareto=tuple(arm.name for arm in pareto_frontier(priced)) if priced else (),
             equal=_equal_cost(study, {arm.name: arm for arm in priced}),
@@ -103,6 +103,19 @@ def score_interval(arm: ArmSummary) -> Interval | None:
     for counts in resample_counts(data.correct.shape[0], SCORE_RESAMPLES, seed=0):
         scores.append(100 * (counts @ correct) ** 2 / ((counts @ tflops) * (counts @ seconds)))
     return percentile_interval(np.concatenate(scores))
+
+
+def _tests(data: Sequence[ArmData], declared: Sequence[tuple[str, str]], refused: int) -> tuple[PairedTest, ...]:
+    """Pairs that are refused for now stay in the declared family, as if they had shown nothing: it was not chosen
+    smaller, and a correction may not get milder because an arm failed."""
+    if not data:
+        return ()
+    tests = compare_pairs(data, declared)
+    corrected = holm([test.p for test in tests if not test.exploratory] + [1.0] * refused)
+    return (
+        *(replace(test, p_holm=p) for test, p in zip(tests[: len(declared)], corrected, strict=False)),
+        *tests[len(declared) :],
+    )
 
 
 def _reason(arms: Sequence[ArmSummary], pair: tuple[str, str]) -> str:

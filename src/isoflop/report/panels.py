@@ -121,6 +121,9 @@ def efficiency_score(axes: Axes, arms: Sequence[ArmSummary], looks: Looks) -> No
             axes.plot([interval.low, interval.high], [row, row], color=colour, linewidth=4.5, alpha=0.3)
         axes.plot(score, row, "|", color=colour, markersize=11, markeredgewidth=2.2)
         axes.annotate(three_digits(score), (score, row), (0, 6), textcoords="offset points", ha="center", fontsize=6.5)
+    for row, _, score in scored:
+        if score == 0:  # nothing right: a logarithmic scale has no place for it
+            axes.text(0.02, row, "0", transform=axes.get_yaxis_transform(), va="center", fontsize=6.5)
     _nice_limits(axes, [score for _, _, score in positive])
 
 
@@ -160,7 +163,7 @@ def _nice_limits(axes: Axes, values: Sequence[float]) -> None:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     choices = [
         [tick for tick in (step * 10.0**decade for decade in decades for step in steps) if low <= tick <= high]
-        for steps in ((1, 2, 5), (1, 3), (1,))
+        for steps in ((1, 1.5, *range(2, 10)), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
     ]
     ticks = next((ticks for ticks in choices if len(ticks) <= _MOST_TICKS), choices[-1][:: len(choices[-1]) // 4 or 1])
     axes.xaxis.set_major_locator(FixedLocator(ticks))
