@@ -63,7 +63,7 @@ class Tokens:
 def token_bytes(tokenizer: Any, vocab_size: int) -> list[bytes]:
     """The bytes of every token id, by the tokenizer's own decoder: byte-level, or spaces as `▁` with byte fallback."""
     decoder = tokenizer.backend_tokenizer.decoder
-    kind = json.dumps(json.loads(decoder.__getstate__())) if decoder is not None else ""
+    kind = json.dumps(json.loads(decoder.__getstate__()), ensure_ascii=False) if decoder is not None else ""
     size = min(vocab_size, len(tokenizer))
     names: list[str | None] = tokenizer.convert_ids_to_tokens(list(range(size)))
     if "ByteLevel" in kind:

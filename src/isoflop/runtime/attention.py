@@ -130,30 +130,21 @@ def group(
 ) -> list[Group]:
     """Cut rows, sorted by slot, into groups of neighbours that waste few keys on holes and on shorter rows."""
     found: list[Group] = []
-    first, wasted = 0, 0
-    longest = 0
-    pairs = list(zip(slots.tolist(), lengths.tolist(), strict=True))
-    for row, (slot, length) in enumerate(pairs):
-        if row > first:
-            hole = slot - pairs[row - 1][0] - 1
-            grown = max(longest, length)
-            wasted += (row - first) * (grown - longest) + grown - length + hole * grown
-            if wasted > wasted_keys:
-                found.append(_group(pairs, first, row, device))
-                first, wasted, longest = row, 0, 0
-        longest = max(longest, length)
-    if pairs:
-        found.append(_group(pairs, first, len(pairs), device))
+    first = 0
+    while first < len(slots):
+        longest = np.maximum.accumulate(lengths[first:])
+        wasted = (slots[first:] - slots[first] + 1) * longest - np.cumsum(lengths[first:])
+        # The waste only grows from row to row.
+        last = first + max(1, int(np.searchsorted(wasted, wasted_keys, side="right")))
+        found.append(_group(slots[first:last], lengths[first:last], first, device))
+        first = last
     return found
 
 
-def _group(pairs: list[tuple[int, int]], first: int, last: int, device: torch.device) -> Group:
-    low, high = pairs[first][0], pairs[last - 1][0] + 1
-    lengths = [length for _, length in pairs[first:last]]
-    holes = None
-    if high - low > last - first:
-        holes = torch.tensor([slot - low for slot, _ in pairs[first:last]], device=device)
-    return Group(first, last, low, high, max(lengths), min(lengths), holes)
+def _group(slots: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], first: int, device: torch.device) -> Group:
+    low, high, rows = int(slots[0]), int(slots[-1]) + 1, len(slots)
+    holes = torch.from_numpy(slots - low).to(device) if high - low > rows else None
+    return Group(first, first + rows, low, high, int(lengths.max()), int(lengths.min()), holes)
 
 
 def attend(

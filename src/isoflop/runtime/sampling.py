@@ -136,7 +136,8 @@ def _invert(weights_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:
     columns_RW = block_R[:, None] * BLOCK + torch.arange(BLOCK, device=block_R.device)
     inside_RW = weights_RV.gather(1, columns_RW.clamp_max(width - 1)).double()
     inside_RW *= columns_RW < width
-    return block_R * BLOCK + _search(inside_RW, within_R)[0]
+    # The clamp is for rows that are not numbers: whatever they draw must be a token.
+    return (block_R * BLOCK + _search(inside_RW, within_R)[0]).clamp_max(width - 1)
 
 
 def _search(weights_RW: torch.Tensor, share_R: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

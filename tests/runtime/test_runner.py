@@ -1,0 +1,124 @@
+"""The runner: read-outs, refusals, groups of decoding rows, packed layers, slots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from isoflop.errors import ModelError
+from isoflop.runtime.attention import Segment, group
+from isoflop.runtime.loading import load_model
+from isoflop.runtime.packed import PackedLinear, pack_linears
+from isoflop.runtime.runner import Batch, Runner
+from isoflop.runtime.slots import Slots
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def runner(tiny_llama_folder: Path) -> Runner:
+    return Runner(load_model(str(tiny_llama_folder)), slots=4, slot_tokens=64)
+
+
+def test_read_outs_come_back_with_the_step(runner: Runner) -> None:
+    batch = Batch.of_segments([Segment(0, 0, 5), Segment(1, 0, 3)], [[5, 6, 7, 8, 9], [5, 6, 7]])
+    step = runner.step(batch, readouts=[lambda hidden: hidden.sum(-1), lambda hidden: hidden[:, 0]])
+    assert torch.equal(step.readouts[0], step.hidden_RD.sum(-1))
+    assert step.hidden_RD.shape[0] == step.readouts[1].shape[0] == 2
+    inner = runner.step(batch, at=np.array([2, 7]))
+    assert torch.allclose(inner.hidden_RD[0], inner.hidden_RD[1], atol=1e-5)  # the same three tokens
+
+
+def test_a_copied_slot_goes_on_as_its_source(runner: Runner) -> None:
+    runner.step(Batch.of_segments([Segment(0, 0, 4)], [[5, 6, 7, 8]]))
+    runner.slots.copy(source=0, target=2, tokens=4)
+    both = runner.step(Batch(np.array([0, 2]), np.array([4, 4]), np.array([9, 9]))).hidden_RD
+    assert torch.equal(both[0], both[1])
+
+
+def test_models_that_do_not_use_the_attention_interface_are_refused(tiny_models: dict[str, Path]) -> None:
+    model = load_model(str(tiny_models["llama"]))
+    layer = model.model.layers[1].self_attn
+    forward = layer.forward
+
+    def own_attention(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("isoflop_layout", None)
+        layer.config = type(layer.config)(**layer.config.to_dict())
+        layer.config._attn_implementation = "eager"
+        return forward(*args, **kwargs)
+
+    layer.forward = own_attention
+    with pytest.raises(ModelError, match="1 of its 2 layers use transformers' attention interface"):
+        Runner(model, slots=1, slot_tokens=64)
+
+
+def test_models_whose_logits_come_out_differently_are_refused(tiny_models: dict[str, Path]) -> None:
+    model = load_model(str(tiny_models["llama"]))
+    forward = model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits * 2
+        return output
+
+    model.forward = scaled
+    with pytest.raises(ModelError, match="logits differ from transformers' own"):
+        Runner(model, slots=1, slot_tokens=64)
+
+
+def test_layers_of_unknown_kinds_are_refused(tiny_models: dict[str, Path]) -> None:
+    model = load_model(str(tiny_models["llama"]))
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(ModelError, match="layers of type linear_attention"):
+        Runner(model, slots=1, slot_tokens=64)
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 500)), unique_by=lambda row: row[0], max_size=40),
+    wasted=st.integers(0, 3000),
+)
+def test_groups_hold_every_row_once_and_waste_no_more_than_allowed(rows: list[tuple[int, int]], wasted: int) -> None:
+    rows.sort()
+    slots = np.array([slot for slot, _ in rows], dtype=np.int64)
+    lengths = np.array([length for _, length in rows], dtype=np.int64)
+    groups = group(slots, lengths, CPU, wasted)
+    assert [row for one in groups for row in range(one.first, one.last)] == list(range(len(rows)))
+    for one in groups:
+        inside = lengths[one.first : one.last]
+        assert (one.low, one.high) == (slots[one.first], slots[one.last - 1] + 1)
+        assert (one.longest, one.shortest) == (inside.max(), inside.min())
+        assert (one.high - one.low) * one.longest - inside.sum() <= wasted or one.last - one.first == 1
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_packed_layers_compute_what_plain_ones_do(bias: bool) -> None:
+    plain = nn.Linear(96, 64, bias=bias, dtype=torch.bfloat16)
+    model = nn.Sequential(plain, nn.Linear(64, 32))
+    x = torch.randn((5, 96), dtype=torch.bfloat16)
+    with torch.inference_mode():
+        wanted = plain(x)
+        pack_linears(model)
+        assert torch.allclose(model[0](x).float(), wanted.float(), atol=2e-2, rtol=2e-2)
+    assert isinstance(model[1], nn.Linear)  # float32 stays as it is
+    assert isinstance(model[0], PackedLinear) or not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_slots_are_written_copied_swapped_and_wiped(dtype: torch.dtype) -> None:
+    slots = Slots([(2, 4, 4)], count=3, tokens=8, dtype=dtype, device=CPU)
+    keys, values = torch.randn((2, 2, 3, 4)).to(dtype)
+    slots.write(0, torch.tensor([1, 1, 2]), torch.tensor([0, 1, 0]), keys, values)
+    assert torch.equal(slots.keys_SKTD[0][1, :, :2], keys[:, :2])
+    assert torch.equal(slots.values_SKTD[0][2, :, 0], values[:, 2])
+    slots.copy(1, 0, 2)
+    assert torch.equal(slots.keys_SKTD[0][0], slots.keys_SKTD[0][1])
+    slots.clear(1)
+    assert not slots.keys_SKTD[0][1].any()
+    assert slots.keys_SKTD[0][0].any()
