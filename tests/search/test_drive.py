@@ -76,7 +76,7 @@ def test_a_budget_pays_for_the_reward_too():
             scores = LogProb().open(RewardContext()).score(trajectories)
             return Scores(scores.rewards, tuple({"reward": Cost(prefill_flops=20_000)} for _ in trajectories))
 
-        def price(self, start, tokens):
+        def price(self, parent, tokens):
             return 20_000
 
     [attempt] = drive([[job("best_of_n(n=3)", reward=Dear(), budget=Budget(flops=250_000))]], Scripted().open())

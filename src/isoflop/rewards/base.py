@@ -21,14 +21,18 @@ from isoflop.specs import Spec
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One tuple of step rewards for each trajectory, and what scoring it took, by role (empty where it was free)."""
+    """One tuple of step rewards for each trajectory, and what scoring it took, by role (empty where it was free).
+
+    `logits`, where a model made the rewards: for each trajectory and step the raw numbers that it read.
+    """
 
     rewards: tuple[tuple[float, ...], ...]
     spent: tuple[Mapping[Role, Cost], ...] = ()
+    logits: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
     def part(self, start: int, end: int) -> Scores:
         """The scores of trajectories start..end."""
-        return Scores(self.rewards[start:end], self.spent[start:end])
+        return Scores(self.rewards[start:end], self.spent[start:end], self.logits[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ class Reward(ABC):
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
         """Step rewards for each trajectory, root to leaf, each in [0, 1]."""
 
-    def price(self, start: int, tokens: int) -> int:
-        """FLOPs that scoring `tokens` new tokens after `start` scored ones takes at most (for budgets)."""
+    def price(self, parent: Trajectory, tokens: int) -> int:
+        """FLOPs that scoring a child of `parent` with `tokens` new tokens of the policy takes at most (for budgets)."""
         return 0
 
     def release(self, search: str) -> None:

@@ -88,4 +88,4 @@ class Caps:
     def _reward(self, parent: Trajectory, tokens: int) -> int:
         if self.job.reward is None or not self.job.strategy.needs_reward:
             return 0
-        return self.job.reward.price(parent.length, tokens + self.answer_tokens)
+        return self.job.reward.price(parent, tokens + self.answer_tokens)

@@ -1,0 +1,103 @@
+"""Several rewards as one: the mean, the minimum or the product of what they say of each step.
+
+specs.parse("reward", "ensemble([qwen_prm('a'), logprob()], combine='min')").open(RewardContext())
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from isoflop.core import Trajectory
+from isoflop.cost.ledger import Ledger
+from isoflop.errors import RewardError
+from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores
+from isoflop.specs import require
+
+Combine = Literal["mean", "min", "product"]
+
+
+@dataclass(frozen=True)
+class Ensemble(RewardSpec):
+    """`ensemble([first, second, ..])`: all are asked, all are paid."""
+
+    spec_name: ClassVar[str] = "ensemble"
+
+    rewards: tuple[RewardSpec, ...] = field(metadata={"family": "reward"})
+    combine: Combine = "mean"
+
+    def __post_init__(self) -> None:
+        require(len(self.rewards) >= 2, f"ensemble of {len(self.rewards)}: at least two rewards make one")
+
+    def open(self, context: RewardContext) -> Reward:
+        """Open every member."""
+        members: list[Reward] = []
+        try:
+            for spec in self.rewards:
+                members.append(spec.open(context))
+        except BaseException:
+            for member in members:
+                member.close()
+            raise
+        return EnsembleReward(members, self.combine)
+
+
+class EnsembleReward(Reward):
+    """It steers only where all its members may. Its raw logits are the members', one behind the other."""
+
+    def __init__(self, members: Sequence[Reward], combine: Combine) -> None:
+        self.members, self.combine = tuple(members), combine
+        self.guides_search = all(member.guides_search for member in members)
+        self._owed: dict[str, Ledger] = {}  # by search, what members had computed when another one failed
+
+    def score(self, trajectories: Sequence[Trajectory]) -> Scores:
+        """Raises RewardError where any member does: a missing opinion is not left out."""
+        told = self._ask(trajectories)
+        rewards, logits, spent = [], [], []
+        for index in range(len(trajectories)):
+            steps = zip(*(scores.rewards[index] for scores in told), strict=True)
+            rewards.append(tuple(_COMBINED[self.combine](step) for step in steps))
+            raw = [scores.logits[index] for scores in told if scores.logits]
+            logits.append(tuple(sum(step, ()) for step in zip(*raw, strict=True)))
+            owed = self._owed.pop(trajectories[index].origin.search, Ledger())
+            for scores in told:
+                owed.charge_all(scores.spent[index] if scores.spent else {})
+            spent.append(owed.by_role())
+        has_logits = any(scores.logits for scores in told)
+        return Scores(tuple(rewards), tuple(spent), tuple(logits) if has_logits else ())
+
+    def price(self, parent: Trajectory, tokens: int) -> int:
+        """All members' together."""
+        return sum(member.price(parent, tokens) for member in self.members)
+
+    def release(self, search: str) -> None:
+        """Tell every member."""
+        self._owed.pop(search, None)
+        for member in self.members:
+            member.release(search)
+
+    def close(self) -> None:
+        """Close every member."""
+        for member in self.members:
+            member.close()
+
+    def _ask(self, trajectories: Sequence[Trajectory]) -> list[Scores]:
+        told: list[Scores] = []
+        try:
+            for member in self.members:
+                told.append(member.score(trajectories))
+        except RewardError:
+            for scores in told:
+                for trajectory, spent in zip(trajectories, scores.spent, strict=False):
+                    self._owed.setdefault(trajectory.origin.search, Ledger()).charge_all(spent)
+            raise
+        return told
+
+
+_COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
+    "mean": lambda values: math.fsum(values) / len(values),
+    "min": min,
+    "product": math.prod,
+}
