@@ -1,0 +1,51 @@
+"""Thoughts with random weights on tiny models of several architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.config import ThoughtConfig
+
+THOUGHT_IDS = (382, 383)
+Build = Callable[..., ThoughtModel]
+
+
+def with_random_thoughts(base: Any, n_ahead: int, seed: int = 1) -> ThoughtModel:
+    """Vectors and a talk head large enough that every input of a thought moves the logits."""
+    plain = ThoughtModel.put_on(base, n_ahead=n_ahead, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    parameters = plain.thought_parameters
+    with torch.no_grad():
+        for vector in (parameters.start_embedding, parameters.end_embedding):
+            vector.copy_(torch.randn(vector.shape, generator=generator) * 0.01)
+        for weight in parameters.talk_head.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
+    return ThoughtModel(base, parameters, ThoughtConfig(n_ahead, THOUGHT_IDS)).eval()
+
+
+@pytest.fixture(scope="session")
+def thinking(tiny_models: dict[str, Path]) -> Build:
+    """`thinking("qwen2", 8)`: one base model per architecture, loaded once."""
+    bases: dict[tuple[str, str], Any] = {}
+
+    def build(name: str, n_ahead: int = 8, dtype: str = "float32") -> ThoughtModel:
+        key = (name, dtype)
+        if key not in bases:
+            folder, wanted = tiny_models[name], getattr(torch, dtype)
+            bases[key] = AutoModelForCausalLM.from_pretrained(folder, dtype=wanted).eval()
+        return with_random_thoughts(bases[key], n_ahead)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def on_a_plain_model() -> Callable[..., ThoughtModel]:
+    """The same on a model that the test makes itself."""
+    return with_random_thoughts
