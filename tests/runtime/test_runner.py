@@ -38,7 +38,7 @@ def test_read_outs_come_back_with_the_step(runner: Runner) -> None:
 
 def test_a_copied_slot_goes_on_as_its_source(runner: Runner) -> None:
     runner.step(Batch.of_segments([Segment(0, 0, 4)], [[5, 6, 7, 8]]))
-    runner.slots.copy(source=0, target=2, tokens=4)
+    runner.slots.copy(source=0, targets=[2], tokens=4)
     both = runner.step(Batch(np.array([0, 2]), np.array([4, 4]), np.array([9, 9]))).hidden_RD
     assert torch.equal(both[0], both[1])
 
@@ -111,13 +111,13 @@ def test_packed_layers_compute_what_plain_ones_do(bias: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_slots_are_written_copied_swapped_and_wiped(dtype: torch.dtype) -> None:
+def test_slots_are_written_copied_and_wiped(dtype: torch.dtype) -> None:
     slots = Slots([(2, 4, 4)], count=3, tokens=8, dtype=dtype, device=CPU)
     keys, values = torch.randn((2, 2, 3, 4)).to(dtype)
     slots.write(0, torch.tensor([1, 1, 2]), torch.tensor([0, 1, 0]), keys, values)
     assert torch.equal(slots.keys_SKTD[0][1, :, :2], keys[:, :2])
     assert torch.equal(slots.values_SKTD[0][2, :, 0], values[:, 2])
-    slots.copy(1, 0, 2)
+    slots.copy(1, [0], 2)
     assert torch.equal(slots.keys_SKTD[0][0], slots.keys_SKTD[0][1])
     slots.clear(1)
     assert not slots.keys_SKTD[0][1].any()

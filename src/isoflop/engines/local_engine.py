@@ -27,9 +27,9 @@ from isoflop.cost.shape import ModelShape, load_shape
 from isoflop.engines.base import Engine, Generation, GenerationRequest
 from isoflop.engines.local import Local
 from isoflop.engines.local_cost import Account, Meter
-from isoflop.engines.local_paths import Paths, common_prefix
+from isoflop.engines.local_paths import Claim, Paths, SearchPaths, common_prefix
 from isoflop.engines.local_paths import Tokens as PathTokens
-from isoflop.engines.local_rows import Row, Rows
+from isoflop.engines.local_rows import Row, RowKey, Rows
 from isoflop.engines.local_text import Tokens, end_tokens
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
 from isoflop.errors import ModelError
@@ -49,6 +49,7 @@ class _Fed:
     """A row whose known tokens go into this forward."""
 
     row: Row
+    place: int
     target: PathTokens
     segment: Segment
 
@@ -140,10 +141,11 @@ class LocalEngine(Engine):
         rows, decoding = self._rows, self._rows.count
         fed, ready, deferred = self._admit()
         order = np.argsort(rows.slot[:decoding])
-        hidden = [row.search.hidden[row.key] for row in ready]
-        source = np.empty(rows.size, dtype=np.int64)  # which row of logits each row of sequences draws from
+        # Which row of logits each sequence draws from: decoding ones in the order of their slots, fed ones, ready ones.
+        source = np.empty(rows.size, dtype=np.int64)
         source[order] = np.arange(decoding)
-        layout = None
+        hidden: list[torch.Tensor] = []
+        pairs = 0
         if decoding or fed:
             batch = Batch(
                 rows.slot[order],
@@ -153,20 +155,22 @@ class LocalEngine(Engine):
                 tuple(one.target[one.segment.start :].astype(np.int64) for one in fed),
             )
             advance = self.runner.step(batch)
-            layout, self.forwards = advance.layout, self.forwards + 1
+            self.forwards += 1
             self._keep(decoding, fed, advance.hidden_RD)
-            hidden.insert(0, advance.hidden_RD)
-        places = {id(one.row): decoding + k for k, one in enumerate(fed)}
-        first_ready = decoding + len(fed)
+            hidden.append(advance.hidden_RD)
+            pairs = self._meter.attention_flops(advance.layout.decode_pairs)
+        hidden += [row.search.hidden[row.key][None] for row in ready]
+        for k, one in enumerate(fed):
+            source[one.place] = decoding + k
         for k, row in enumerate(ready):
-            places[id(row)] = first_ready + k
-        followers = self._follow(deferred, {one.row.key: places[id(one.row)] for one in fed}, places)
-        for i in range(decoding, rows.count):
-            source[i] = places[id(rows.rows[i])]
-        logits = self.runner.logits(torch.cat([piece if piece.dim() == 2 else piece[None] for piece in hidden]))
+            source[rows.rows.index(row)] = decoding + len(fed) + k
+        followers = self._follow(deferred, {one.row.key: one.place for one in fed})
+        for k, (_, lead) in enumerate(followers):
+            source[rows.count - len(followers) + k] = source[lead]
+        logits = self.runner.logits(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
         broken = self._sample(logits, source[: rows.count])
-        pairs = 0 if layout is None else self._meter.attention_flops(layout.decode_pairs)
-        self._book(decoding, fed, ready, followers, time.perf_counter() - began, pairs)
+        begun = [*ready, *(row for row, _ in followers)]
+        self._book(decoding, fed, begun, time.perf_counter() - began, pairs)
         self._let_go(broken)
 
     def _admit(self) -> tuple[list[_Fed], list[Row], list[GenerationRequest]]:
@@ -180,7 +184,7 @@ class LocalEngine(Engine):
             request = self._queue[0]
             search = self._paths.search(request.parent.origin.search)
             target = search.target(request.parent, request.forced)
-            if self._is_being_fed(target, search.number, fed):
+            if self._is_being_fed((request.parent, request.forced), target, search.number, fed):
                 deferred.append(self._queue.popleft())
                 continue
             row = self._start(request, target)
@@ -188,19 +192,20 @@ class LocalEngine(Engine):
                 break
             self._queue.popleft()
             if row.account.fed:
-                slot = int(self._rows.slot[self._rows.count - 1])
-                fed.append(_Fed(row, target, Segment(slot, row.account.start, row.account.fed)))
+                place = self._rows.count - 1
+                segment = Segment(int(self._rows.slot[place]), row.account.start, row.account.fed)
+                fed.append(_Fed(row, place, target, segment))
                 room -= row.account.fed
             else:
                 row.account.head = all(other.key != row.key for other in ready)
                 ready.append(row)
         return fed, ready, deferred
 
-    def _is_being_fed(self, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
+    def _is_being_fed(self, key: RowKey, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
         """Whether this forward computes more of `target` than is held."""
         same = [one for one in fed if one.row.search.number == search]
-        if not same:
-            return False
+        if not same or any(one.row.key == key for one in same):
+            return bool(same)
         _, held = self._paths.longest(same[0].row.search, target)
         return any(common_prefix(one.target, target) > held for one in same)
 
@@ -211,7 +216,11 @@ class LocalEngine(Engine):
         if claim is None:
             return None
         if claim.source is not None:
-            self.runner.slots.copy(claim.source, claim.slot, claim.start)
+            self.runner.slots.copy(claim.source, [claim.slot], claim.start)
+        return self._row(request, search, claim, len(target))
+
+    def _row(self, request: GenerationRequest, search: SearchPaths, claim: Claim, known: int) -> Row:
+        """The row of a request whose slot is ready."""
         table, back = self._table(request)
         pieces = self.tokens.pieces
         segmenter = Segmenter(
@@ -220,7 +229,6 @@ class LocalEngine(Engine):
             tail_bytes(request.parent, pieces, back),
             self.tokens.end_tokens,
         )
-        known = len(target)
         account = Account(claim.start, known - claim.start, claim.recomputed, head=True)
         row = Row(request, search, segmenter, account, seen=known)
         self._rows.add(row, claim.slot, known, min(request.max_tokens, self.context_tokens - known), table)
@@ -242,24 +250,29 @@ class LocalEngine(Engine):
             self._paths.held[one.segment.slot] = len(one.target)
             one.row.search.hidden[one.row.key] = hidden_RD[decoding + k].clone()
 
-    def _follow(
-        self, deferred: Sequence[GenerationRequest], leads: Mapping[Any, int], places: dict[int, int]
-    ) -> list[Row]:
-        """Start the siblings of what was fed just now: they draw from the same logits. Others wait on."""
-        followers: list[Row] = []
+    def _follow(self, deferred: Sequence[GenerationRequest], leads: Mapping[RowKey, int]) -> list[tuple[Row, int]]:
+        """Start the siblings of the rows `leads`, which were fed just now: they draw from the same logits. Others
+        wait on. Returns the new rows, each with its lead."""
+        followers: list[tuple[Row, int]] = []
         waiting: list[GenerationRequest] = []
+        copies: dict[int, list[int]] = {}
         for request in deferred:
-            key = (request.parent, request.forced)
-            row = None
-            if key in leads and self._rows.count < self._rows.size:
-                search = self._paths.search(request.parent.origin.search)
-                row = self._start(request, search.target(*key))
-            if row is None:
+            lead = leads.get((request.parent, request.forced))
+            slot = None
+            if lead is not None and self._rows.count < self._rows.size:
+                search = self._rows.rows[lead].search
+                target = search.target(request.parent, request.forced)
+                slot = self._paths.follow(search, target)
+            if lead is None or slot is None:
                 waiting.append(request)
                 continue
+            copies.setdefault(lead, []).append(slot)
+            row = self._row(request, search, Claim(slot, None, len(target), 0), len(target))
             row.account.head = False
-            places[id(row)] = leads[key]
-            followers.append(row)
+            followers.append((row, lead))
+        for lead, slots in copies.items():
+            known = int(self._rows.position[lead]) + 1
+            self.runner.slots.copy(int(self._rows.slot[lead]), slots, known)
         self._queue.extendleft(reversed(waiting))
         return followers
 
@@ -282,31 +295,20 @@ class LocalEngine(Engine):
         return broken
 
     def _book(
-        self,
-        decoding: int,
-        fed: Sequence[_Fed],
-        ready: Sequence[Row],
-        followers: Sequence[Row],
-        seconds: float,
-        attention_flops: int,
+        self, decoding: int, fed: Sequence[_Fed], begun: Sequence[Row], seconds: float, attention_flops: int
     ) -> None:
-        """Divide the forward over its rows; see `local_cost.py`."""
+        """Divide the forward over its rows (see `local_cost.py`); rows `begun` were not fed, only sampled from."""
         rows, meter = self._rows, self._meter
         tokens = decoding + sum(one.segment.tokens for one in fed)
-        heads = decoding + len(fed) + sum(row.account.head for row in ready)
-        unit = meter.forward(tokens + len(ready) + len(followers), decoding, tokens, heads, seconds, attention_flops)
+        heads = decoding + len(fed) + sum(row.account.head for row in begun)
+        unit = meter.forward(tokens + len(begun), decoding, tokens, heads, seconds, attention_flops)
         for one in fed:
             flops = meter.pricer.executed(0, one.segment.tokens * len(one.target), 0)
             one.row.account.begin(unit, one.segment.tokens, flops, meter.shares)
-        for row in (*ready, *followers):
+        for row in begun:
             row.account.begin(unit, 1, 0, meter.shares)
-        if tokens:
-            in_forward = np.arange(rows.count) < decoding
-            if fed:
-                started = {id(one.row) for one in fed}
-                in_forward[decoding:] = [id(row) in started for row in rows.rows[decoding:]]
-            members = np.flatnonzero(in_forward)
-            rows.serial[members[np.unique(rows.search[members], return_index=True)[1]]] += 1
+        members = np.concatenate([np.arange(decoding), [one.place for one in fed]]).astype(np.int64)
+        rows.serial[members[np.unique(rows.search[members], return_index=True)[1]]] += 1
 
     def _let_go(self, broken: np.ndarray) -> None:
         """Look at the rows whose last token may end something; hand out those that are done."""

@@ -112,13 +112,22 @@ class Paths:
                 return None
             # The slot given up may be the very one that held the prefix.
             slot, copy_from = taken, None if taken == source or start == 0 else source
-            search.slots.append(slot)
-            self._owner[slot] = search
+            self._own(search, slot)
         recomputed = max((common_prefix(old, target) for old in search.evicted), default=0) - start
         self.table[slot, : len(target)] = target
         self.held[slot] = start
         self.live[slot] = True
         return Claim(slot, copy_from, start, max(0, recomputed))
+
+    def follow(self, search: SearchPaths, target: Tokens) -> int | None:
+        """A live slot for a sibling of a live path whose tokens are `target`, all of which are to be copied."""
+        slot = self._take()
+        if slot is not None:
+            self._own(search, slot)
+            self.table[slot, : len(target)] = target
+            self.held[slot] = len(target)
+            self.live[slot] = True
+        return slot
 
     def rest(self, slot: int) -> None:
         """The slot's sequence is done for now; its path stays until room is needed."""
@@ -149,6 +158,10 @@ class Paths:
         search.released = True
         for slot in [slot for slot in search.slots if not self.live[slot]]:
             self.forget(slot)
+
+    def _own(self, search: SearchPaths, slot: int) -> None:
+        search.slots.append(slot)
+        self._owner[slot] = search
 
     def _take(self) -> int | None:
         """A free slot, the lowest first so that live ones stay close together; else the one least recently used."""

@@ -32,6 +32,10 @@ _COLUMNS = {
 }
 
 
+# What the first token's distribution depends on: the node, and what is forced behind it.
+RowKey = tuple[Trajectory, tuple[int, ...]]
+
+
 @dataclass(eq=False, slots=True)
 class Row:
     """What is not a number: the request, its steps so far, its account. `seen` is the position after the last token
@@ -44,8 +48,8 @@ class Row:
     seen: int
 
     @property
-    def key(self) -> tuple[Trajectory, tuple[int, ...]]:
-        """What the first token's distribution depends on."""
+    def key(self) -> RowKey:
+        """See `RowKey`."""
         return self.request.parent, self.request.forced
 
 

@@ -4,7 +4,7 @@ A slot keeps every token of its sequence; a sliding window is only a mask, so a 
 token. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
 
     slots = Slots([(2, 64, 64)] * 24, count=64, tokens=2048, dtype=torch.bfloat16, device="cpu")
-    slots.copy(source=3, target=7, tokens=120)
+    slots.copy(source=3, targets=[7, 8], tokens=120)
 
 Values lie as [S, K, T, D]. Keys do too in float32; in half precision they are stored as [S, K, D, T], for which the
 product with the queries took 0.40 instead of 1.00 ms (64 slots, 200 tokens, bfloat16 on an AMD EPYC, one thread; in
@@ -40,17 +40,11 @@ class Slots:
         self.keys_SKTD[layer][slots_N, :, positions_N] = k_KND.transpose(0, 1)
         self.values_SKTD[layer][slots_N, :, positions_N] = v_KND.transpose(0, 1)
 
-    def copy(self, source: int, target: int, tokens: int) -> None:
-        """Make the first `tokens` tokens of `target` equal to those of `source`."""
-        rows = self.keys_SKTD + self.values_SKTD
-        torch._foreach_copy_([t[target, :, :tokens] for t in rows], [t[source, :, :tokens] for t in rows])
-
-    def swap(self, one: int, other: int, tokens: int) -> None:
-        """Exchange the first `tokens` tokens of two slots."""
+    def copy(self, source: int, targets: Sequence[int], tokens: int) -> None:
+        """Make the first `tokens` tokens of each target equal to those of `source`."""
+        index = torch.tensor(targets, device=self.values_SKTD[0].device)
         for row in self.keys_SKTD + self.values_SKTD:
-            kept = row[one, :, :tokens].clone()
-            row[one, :, :tokens] = row[other, :, :tokens]
-            row[other, :, :tokens] = kept
+            row[index, :, :tokens] = row[source, :, :tokens]
 
     def clear(self, slot: int) -> None:
         """Zero a slot: numbers that are not finite would leak through masks (0 times NaN is NaN)."""
