@@ -340,10 +340,10 @@ def mcnemar(first: list[int], second: list[int]) -> float:
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def evaluate(out: Path, problems_wanted: int, samples: int, seed: int) -> None:
+def evaluate(out: Path, problems_wanted: int, samples: int, seed: int, max_operations: int) -> None:
     state = torch.load(out / "state.pt")
-    problems = [make_problem(np.random.default_rng([seed, 10**6, i]), MAX_OPERATIONS) for i in range(problems_wanted)]
-    results_path = out / f"results-{problems_wanted}-{samples}-round{state['round']}.json"
+    problems = [make_problem(np.random.default_rng([seed, 10**6, i]), max_operations) for i in range(problems_wanted)]
+    results_path = out / f"results-{problems_wanted}-{samples}-k{max_operations}-round{state['round']}.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
     arms = {"none": ("none", True), "filler": ("filler", True), "seeded": ("seeded", True)}
     arms |= {"seeded, not thinking": ("seeded", False), "filler, not thinking": ("filler", False)}
@@ -375,13 +375,14 @@ def main() -> None:
     parser.add_argument("--max-seconds", type=float, default=3600)
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--max-operations", type=int, default=MAX_OPERATIONS, help="of the problems evaluated")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.verb == "train":
         train(args.out, args.rounds, args.seed, args.batch_size, args.max_seconds)
     else:
-        evaluate(args.out, args.problems, args.samples, args.seed)
+        evaluate(args.out, args.problems, args.samples, args.seed, args.max_operations)
 
 
 if __name__ == "__main__":
