@@ -8,7 +8,7 @@ transformers drops them without a word. Ours keeps them beside the base model, w
 
 Code in a checkpoint is never executed, pickles are read as weights only.
 
-    base, parameters, config = load("quietstar-8-ahead", 8, "learned", None, "auto", "auto")
+    base, parameters, config = load_checkpoint("quietstar-8-ahead", 8, "learned", None, "auto", "auto")
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FLAGS = {
 DASH = "---"
 
 
-def load(
+def load_checkpoint(
     model: str, n_ahead: int | None, vectors: ThoughtVectors, dash_token_id: int | None, dtype: str, device: str
 ) -> tuple[Any, ThoughtParameters, ThoughtConfig]:
     """The base model, the thought's parameters and how it thinks. `model` is a folder or a hub id."""
@@ -60,8 +60,8 @@ def load(
     return base, parameters, config
 
 
-def save(base: Any, parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
-    """Write what `load` reads. Vectors are saved as they are now: those of `---`, if it was loaded with them."""
+def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
+    """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
     folder.mkdir(parents=True, exist_ok=True)
     base.save_pretrained(folder)
     save_file(

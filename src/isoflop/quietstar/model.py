@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from isoflop.errors import EngineError
-from isoflop.quietstar import checkpoint
 from isoflop.quietstar.branches import NAME, Branches
+from isoflop.quietstar.checkpoint import load_checkpoint, save_checkpoint
 from isoflop.quietstar.checks import check_base, check_ids
 from isoflop.quietstar.config import ThoughtConfig, ThoughtVectors
 from isoflop.quietstar.head import ThoughtParameters
@@ -98,7 +98,8 @@ class ThoughtModel(nn.Module):
 
         `n_ahead` is not in the reference's checkpoints (8 is taken); our own folders remember it.
         """
-        base, parameters, config = checkpoint.load(str(folder), n_ahead, thought_vectors, dash_token_id, dtype, device)
+        wanted = (n_ahead, thought_vectors, dash_token_id, dtype, device)
+        base, parameters, config = load_checkpoint(str(folder), *wanted)
         return cls(base, parameters, config).eval()
 
     @classmethod
@@ -117,7 +118,7 @@ class ThoughtModel(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write the base model and, beside it, the thought's parameters: `load` and transformers both read it."""
-        checkpoint.save(self.base, self.thought_parameters, self.config, Path(folder))
+        save_checkpoint(self.base, self.thought_parameters, self.config, Path(folder))
 
     def session(self) -> Session:
         """A sequence that grows, on one cache."""
