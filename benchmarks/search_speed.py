@@ -1,7 +1,7 @@
 """`rebase(width=16)` over several problems: the local engine against its naive twin, and the driver's own share.
 
-Both engines get the same jobs with the same seeds; the twin re-encodes every prefix with one padded `generate` per search
-and depth. Runs are interleaved; the ratio of medians is printed. The driver's share is the wall time outside the
+Both engines get the same jobs with the same seeds; the twin re-encodes every prefix with one padded `generate` per
+search and depth. Runs are interleaved; the ratio of medians is printed. The driver's share is the wall time outside the
 engine's `submit` and `poll`.
 
     python benchmarks/search_speed.py MODEL_FOLDER [--problems 8] [--width 16] [--repeats 3] [--max-tokens 128]
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from isoflop import specs
 from isoflop.answers.graders import MathGrader
-from isoflop.core import SamplingParams
+from isoflop.asking import SamplingParams
 from isoflop.engines.base import Engine
 from isoflop.engines.wrapped import Wrapped
 from isoflop.rewards.base import RewardContext

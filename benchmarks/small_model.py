@@ -19,7 +19,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from isoflop.core import Markers, Origin, Problem, Prompt, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Origin, Problem, Trajectory
 from isoflop.cost.flops import Pricer
 from isoflop.cost.shape import load_shape
 from isoflop.engines.base import GenerationRequest, Until

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from isoflop.core import Markers, Origin, Problem, Prompt, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Origin, Problem, Trajectory
 from isoflop.cost.flops import Pricer
 from isoflop.cost.shape import load_shape
 from isoflop.engines.base import GenerationRequest, Until

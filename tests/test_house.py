@@ -12,7 +12,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
     **dict.fromkeys(["specs", "randomness", "cost", "stats"], 1),
-    **dict.fromkeys(["core", "runtime"], 2),
+    **dict.fromkeys(["asking", "core", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
     **dict.fromkeys(["search", "quietstar"], 4),
     "studies": 5,
@@ -116,7 +116,7 @@ def inner_imports(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_and_functions_stay_small(path):
-    limit = {"core": 270, "search/drive": 300}.get(name_of(path), 400)
+    limit = {"core": 220, "search/drive": 300}.get(name_of(path), 400)
     text = path.read_text()
     assert text.count("\n") <= limit
     for node in ast.walk(ast.parse(text)):

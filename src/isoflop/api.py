@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoflop import specs
-from isoflop.core import Attempt, Problem, SamplingParams
+from isoflop.asking import SamplingParams
+from isoflop.core import Attempt, Problem
 from isoflop.cost.ledger import Budget
 from isoflop.engines.base import Engine, EngineSpec
 from isoflop.problems.base import ProblemSet

@@ -32,7 +32,7 @@ FAMILIES: dict[str, str] = {
     "problems": "isoflop.problems",
     "prompt": "isoflop.problems.prompts",
     "grader": "isoflop.answers",
-    "sampling": "isoflop.core",
+    "sampling": "isoflop.asking",
 }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from isoflop.core import Channel, Markers, Origin, Problem, Prompt, StepEnd, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Channel, Origin, Problem, StepEnd, Trajectory
 from isoflop.engines.base import Engine, EngineSpec, Generation, GenerationRequest, Until
 from isoflop.engines.local import Local
 from isoflop.engines.naive import Naive

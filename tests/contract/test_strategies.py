@@ -6,7 +6,8 @@ import pytest
 
 from isoflop import specs
 from isoflop.answers.graders import MathGrader
-from isoflop.core import Markers, Outcome, Problem, Prompt, SamplingParams, Stop
+from isoflop.asking import Markers, Prompt, SamplingParams
+from isoflop.core import Outcome, Problem, Stop
 from isoflop.cost.ledger import Budget
 from isoflop.engines.scripted import Scripted
 from isoflop.rewards.base import RewardContext

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from isoflop.core import Markers, Origin, Problem, Prompt, StepEnd, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Origin, Problem, StepEnd, Trajectory
 from isoflop.cost.ledger import ZERO, Cost
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.engines.local import Local

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from isoflop.core import Markers, Origin, Problem, Prompt, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Origin, Problem, Trajectory
 from isoflop.engines.base import Engine, GenerationRequest, Until
 from isoflop.engines.local import Local
 from isoflop.engines.naive import Naive

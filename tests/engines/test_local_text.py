@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isoflop.core import Prompt
+from isoflop.asking import Prompt
 from isoflop.engines.local_text import Tokens, token_bytes
 from isoflop.errors import ModelError
 from isoflop.runtime.loading import load_tokenizer

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from isoflop.core import Origin, Problem, Prompt, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Origin, Problem, Trajectory
 from isoflop.engines.base import Generation, GenerationRequest, Until
 from isoflop.engines.pool import Pool
 from isoflop.engines.scripted import Scripted, ScriptedEngine

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core import Channel, Markers, Origin, Problem, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Channel, Origin, Problem, Step, StepEnd, Trajectory
 from isoflop.engines.base import GenerationRequest, Until
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop import specs
-from isoflop.core import Origin, Problem, Prompt, Step, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Origin, Problem, Step, Trajectory
 from isoflop.errors import SpecError
 from isoflop.problems.examples import EXAMPLES
 from isoflop.problems.prompts import Chat, Plain, Published, Reasoning, Steps, history

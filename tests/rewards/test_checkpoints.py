@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isoflop import specs
-from isoflop.core import Origin, Problem, Prompt, Step, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Origin, Problem, Step, Trajectory
 from isoflop.errors import ModelError, RewardError, SpecError
 from isoflop.rewards.base import RewardContext
 

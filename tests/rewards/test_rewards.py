@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from isoflop.core import Origin, Problem, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Origin, Problem, Step, StepEnd, Trajectory
 from isoflop.errors import RewardError
 from isoflop.rewards.base import RewardContext
 from isoflop.rewards.logprob import LogProb

@@ -8,7 +8,8 @@ import pytest
 
 from isoflop import specs
 from isoflop.answers.graders import MathGrader
-from isoflop.core import Markers, Outcome, Problem, Prompt, SamplingParams, StepEnd, Stop
+from isoflop.asking import Markers, Prompt, SamplingParams
+from isoflop.core import Outcome, Problem, StepEnd, Stop
 from isoflop.cost.ledger import Budget, Cost
 from isoflop.engines.base import Until
 from isoflop.engines.scripted import Scripted

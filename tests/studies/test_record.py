@@ -5,19 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core import (
-    Attempt,
-    Candidate,
-    Channel,
-    Origin,
-    Outcome,
-    Problem,
-    Prompt,
-    Step,
-    StepEnd,
-    Stop,
-    Trajectory,
-)
+from isoflop.asking import Prompt
+from isoflop.core import Attempt, Candidate, Channel, Origin, Outcome, Problem, Step, StepEnd, Stop, Trajectory
 from isoflop.cost.ledger import Cost
 from isoflop.studies.record import (
     COLUMNS,

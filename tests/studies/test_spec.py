@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core import SamplingParams
+from isoflop.asking import SamplingParams
 from isoflop.cost.ledger import Budget
 from isoflop.errors import StudyError
 from isoflop.studies.spec import Arm, Study

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from isoflop.core import Attempt, Origin, Outcome, Problem, Prompt, Step, Stop, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Attempt, Origin, Outcome, Problem, Step, Stop, Trajectory
 from isoflop.cost.ledger import Cost
 from isoflop.errors import StoreError
 from isoflop.studies.record import encode

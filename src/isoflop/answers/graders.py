@@ -1,7 +1,7 @@
 """The graders there are: numbers and expressions, and multiple choice.
 
-    MathGrader().extract("... #### 18").text                   # "18"
-    ChoiceGrader().extract("So the answer is (B).").text       # "B"
+MathGrader().extract("... #### 18").text                   # "18"
+ChoiceGrader().extract("So the answer is (B).").text       # "B"
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Ledger:
 
 
 class _Tally:
-    """A running sum of costs. The driver books several costs a step: adding in place takes a quarter of `Cost + Cost`."""
+    """A running sum of costs. The driver books several costs a step: adding in place is 4 times as fast as +."""
 
     __slots__ = COST_FIELDS
 

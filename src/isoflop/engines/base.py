@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from isoflop.core import Prompt, Step, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Step, Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.specs import Spec
 

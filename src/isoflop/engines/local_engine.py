@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isoflop.core import Markers, Prompt
+from isoflop.asking import Markers, Prompt
 from isoflop.cost.ledger import Cost, Role
 from isoflop.cost.shape import ModelShape, load_shape
 from isoflop.engines.base import Engine, Generation, GenerationRequest

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from isoflop.core import Prompt
+from isoflop.asking import Prompt
 from isoflop.errors import ModelError
 
 _ANCHOR = "\n"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from isoflop.core import Prompt
+from isoflop.asking import Prompt
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Cost, Role
 from isoflop.cost.shape import load_shape

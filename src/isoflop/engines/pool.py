@@ -17,7 +17,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from isoflop.core import Prompt, Step
+from isoflop.asking import Prompt
+from isoflop.core import Step
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.engines.wrapped import Wrapped
 

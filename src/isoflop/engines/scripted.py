@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isoflop.core import Channel, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Channel, Step, StepEnd, Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import Engine, EngineSpec, Generation, GenerationRequest, Until
 from isoflop.randomness import uniform

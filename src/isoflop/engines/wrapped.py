@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from isoflop.core import Prompt
+from isoflop.asking import Prompt
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import Engine, Generation, GenerationRequest
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
-from isoflop.core import Markers, Problem, Prompt
+from isoflop.asking import Markers, Prompt
+from isoflop.core import Problem
 from isoflop.problems.examples import EXAMPLES
 from isoflop.specs import Spec, require
 

@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from isoflop.answers.base import Grader
-from isoflop.core import Problem, Prompt, SamplingParams
+from isoflop.asking import Prompt, SamplingParams
+from isoflop.core import Problem
 from isoflop.cost.ledger import Budget
 from isoflop.rewards.base import Reward
 from isoflop.search.base import Strategy

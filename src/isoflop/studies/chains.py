@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from isoflop import specs
 from isoflop.answers.base import Grader, Verdict
-from isoflop.core import Problem, Prompt, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Problem, Trajectory
 from isoflop.engines.base import EngineSpec
 from isoflop.errors import StudyError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec

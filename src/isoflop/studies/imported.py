@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from isoflop.core import Problem, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Problem, Step, StepEnd, Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import Capabilities, Engine, EngineSpec, Generation, GenerationRequest
 from isoflop.errors import ProblemError, RewardError

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from isoflop.core import Channel, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Channel, Step, StepEnd, Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.errors import StudyError

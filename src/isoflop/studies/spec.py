@@ -20,7 +20,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from isoflop import specs
-from isoflop.core import SamplingParams
+from isoflop.asking import SamplingParams
 from isoflop.cost.ledger import Budget
 from isoflop.engines.base import EngineSpec
 from isoflop.errors import StudyError, did_you_mean
