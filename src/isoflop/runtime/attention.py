@@ -172,6 +172,9 @@ def attend(
     keys_SKTD, values_SKTD = slots.keys_SKTD[layer], slots.values_SKTD[layer]
     how = _How(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
     query_NHD = query[0].transpose(0, 1)
+    if len(layout.groups) == 1 and not layout.segments:
+        mask = layout.group_mask(0, sliding_window, query)
+        return _decode(query_NHD, keys_SKTD, values_SKTD, layout.groups[0], mask, how)[None], None
     out_NHD = query.new_empty((*query_NHD.shape[:2], values_SKTD.shape[3]))
     for number, one in enumerate(layout.groups):
         mask = layout.group_mask(number, sliding_window, query)
