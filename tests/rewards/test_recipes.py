@@ -14,7 +14,8 @@ from transformers import (
 )
 
 from isoflop import specs
-from isoflop.core import Channel, Origin, Problem, Prompt, Step, StepEnd, Trajectory
+from isoflop.asking import Prompt
+from isoflop.core import Channel, Origin, Problem, Step, StepEnd, Trajectory
 from isoflop.rewards.base import RewardContext
 
 QUESTION = "Janet has 3 apples and buys 4 more. How many apples does she have?"
@@ -269,6 +270,18 @@ def test_judge_writes_a_check_first(checkpoints, ends, tmp_path):
     words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No")]
     direct = forward(model, written + verdict).logits[0, -1, words].softmax(-1)[0].item()
     spec = f"judge({str(tmp_path)!r}, prompt='{{question}} {{solution}}', check_tokens=8)"
+    assert scored(spec, STEPS[:1]).rewards[0] == pytest.approx([direct], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["mistral_window", "gemma2", "gemma3", "qwen3_moe"])
+def test_other_architectures(tiny_models, name):
+    """Sliding windows shorter than the text, soft caps, experts."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models[name])
+    model = AutoModelForCausalLM.from_pretrained(tiny_models[name], attn_implementation="eager").eval()
+    ids = tokenizer.encode(f"[user] {QUESTION} {STEPS[0].strip()}\n[assistant] ")
+    words = [tokenizer.encode(word)[0] for word in ("Yes", "No")]
+    direct = forward(model, ids).logits[0, -1, words].softmax(-1)[0].item()
+    spec = f"judge({str(tiny_models[name])!r}, prompt='{{question}} {{solution}}')"
     assert scored(spec, STEPS[:1]).rewards[0] == pytest.approx([direct], **CLOSE)
 
 

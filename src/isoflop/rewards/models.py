@@ -285,11 +285,18 @@ def load_decoder(folder: Path, config: Any, dtype: str) -> Any:
     wanted = getattr(config, "dtype", None) if dtype == "auto" else getattr(torch, dtype)
     if wanted is None or (wanted is torch.float16 and not torch.cuda.is_available()):
         wanted = torch.bfloat16 if wanted is torch.float16 else torch.float32
+    # transformers' fused attention leaves Gemma 2's soft caps out.
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
     loud = logging.get_verbosity()
     logging.set_verbosity_error()  # it would report the heads that are left out, at length
     try:
         decoder, told = AutoModel.from_pretrained(
-            str(folder), config=config, dtype=wanted, trust_remote_code=False, output_loading_info=True
+            str(folder),
+            config=config,
+            dtype=wanted,
+            attn_implementation="eager" if capped else None,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -172,7 +172,7 @@ class CachedScorer(Scorer):
                 wanted.search.slots.append(slot)
                 self._owner[slot] = wanted.search
                 if source is not None and start:
-                    self.runner.slots.copy(source, slot, start)
+                    self.runner.slots.copy(source, [slot], start)
         seen = max((_common(wanted.tokens, old) for old in wanted.search.evicted), default=0)
         wanted.slot, wanted.start, wanted.recomputed = slot, start, max(0, seen - start)
         self._table[slot, : len(wanted.tokens)] = wanted.tokens
@@ -231,7 +231,10 @@ def cached_scorer(model: ScoringModel, *, context_tokens: int | None, memory_gb:
             f"memory_gb={memory_gb}: one text of {tokens} tokens takes {bytes_per_slot / 1e9:.3g} GB of the reward "
             "model's keys and values; raise memory_gb or lower context_tokens"
         )
-    return CachedScorer(model, slots, tokens)
+    try:
+        return CachedScorer(model, slots, tokens)
+    except ModelError as error:
+        raise ModelError(f"this reward model's keys and values cannot be kept; give cached=False ({error})") from error
 
 
 def _common(one: Tokens, other: Tokens) -> int:
