@@ -5,10 +5,14 @@ Fixtures: `tiny_llama_folder`, and `tiny_models`, a folder per architecture.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Before anything imports the hub's client, which reads it once: no test may ask the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 CORPUS = [
     "Question: Tom has 3 apples and buys 4 more. How many apples does Tom have?\n",
