@@ -63,6 +63,7 @@ def main() -> None:
     with ExitStack() as stack:
         if given.vllm:
             server = stack.enter_context(best_server(given, lambda salt: prompts_of(engine, given, most, salt)))
+            server.sleep()
             programs[server.name] = lambda prompts: run_server(server, prompts, given.new_tokens)
         for live in given.live:
             compare(programs, machine, engine, given, live)
@@ -149,7 +150,7 @@ def run_generate(model: Any, prompts: Sequence[Sequence[int]], new_tokens: int) 
         max_new_tokens=new_tokens, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, pad_token_id=0
     )
     watch = LogitsProcessorList([LogProbabilities()])
-    made = model.generate(ids, torch.ones_like(ids), generation_config=config, logits_processor=watch)
+    made = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config, logits_processor=watch)
     assert made.shape[1] == ids.shape[1] + new_tokens
     return time.perf_counter() - began
 

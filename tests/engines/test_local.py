@@ -344,6 +344,8 @@ def test_bad_specs_and_models_are_refused(tiny_llama_folder: Path, tmp_path: Pat
         Local(str(tmp_path)).open()
     with pytest.raises(ModelError, match="was made for 256 tokens"):
         Local(str(tiny_llama_folder), context_tokens=100_000).open()
+    with pytest.raises(ModelError, match="no fast kernels on a CPU; use 'bfloat16' or 'float32'"):
+        Local(str(tiny_llama_folder), dtype="float16", device="cpu").open()
     with pytest.raises(ModelError, match="raise memory_gb or lower context_tokens"):
         Local(str(tiny_llama_folder), memory_gb=1e-6).open()
 

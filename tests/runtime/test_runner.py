@@ -73,6 +73,26 @@ def test_models_whose_logits_come_out_differently_are_refused(tiny_models: dict[
         Runner(model, slots=1, slot_tokens=64)
 
 
+def test_models_that_cache_something_else_are_refused() -> None:
+    from transformers import AutoModelForCausalLM, DeepseekV2Config
+
+    config = DeepseekV2Config(
+        vocab_size=300,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        kv_lora_rank=16,
+        q_lora_rank=None,
+        qk_rope_head_dim=8,
+        qk_nope_head_dim=8,
+        v_head_dim=8,
+        first_k_dense_replace=1,
+    )
+    with pytest.raises(ModelError, match="caches something else than keys and values"):
+        Runner(AutoModelForCausalLM.from_config(config), slots=1, slot_tokens=64)
+
+
 def test_layers_of_unknown_kinds_are_refused(tiny_models: dict[str, Path]) -> None:
     model = load_model(str(tiny_models["llama"]))
     model.config.layer_types = ["full_attention", "linear_attention"]

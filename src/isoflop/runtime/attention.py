@@ -162,12 +162,15 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """The attention function: [1, H, N, D] queries and [1, K, N, D] new keys and values -> [1, N, H, D]."""
     layout = isoflop_layout
-    if layout is None or s_aux is not None:
-        reason = "has attention sinks" if layout is not None else "does not pass keyword arguments to its attention"
-        raise ModelError(f"the local engine cannot run {type(module).__name__}: it {reason}; use the remote engine")
+    if layout is None:
+        raise _refused(module, "it does not pass keyword arguments on to its attention function")
+    if s_aux is not None:
+        raise _refused(module, "it has attention sinks")
     layout.calls += 1
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     slots = layout.slots
+    if key.shape[1::2] != slots.keys_SKTD[layer].shape[1::2]:
+        raise _refused(module, "it caches something else than keys and values")
     slots.write(layer, layout.slots_N, layout.positions_N, key[0], value[0])
     keys_SKTD, values_SKTD = slots.keys_SKTD[layer], slots.values_SKTD[layer]
     how = _How(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
@@ -187,6 +190,10 @@ def attend(
         out_NHD[begin:end] = mixed_HMD.transpose(0, 1)
         begin = end
     return out_NHD[None], None
+
+
+def _refused(module: torch.nn.Module, reason: str) -> ModelError:
+    return ModelError(f"the local engine cannot run {type(module).__name__}: {reason}; use the remote engine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,18 @@ from isoflop.errors import ModelError
 
 
 def load_model(model: str, *, dtype: str = "auto", device: str = "auto") -> Any:
-    """The model in evaluation mode. `auto`: the checkpoint's dtype; CUDA where there is one."""
+    """The model in evaluation mode.
+
+    `auto` is CUDA where there is one, and the checkpoint's dtype (bfloat16 for float16 on a CPU).
+    """
     place = _device(device)
     config = _read(model, AutoConfig, "config")
     wanted = getattr(config, "dtype", None) if dtype == "auto" else getattr(torch, dtype)
-    # Half precision has no fast kernels on CPUs.
-    if wanted is None or (wanted is torch.float16 and place.type == "cpu"):
-        wanted = torch.bfloat16 if wanted is torch.float16 else torch.float32
-    loaded = _read(model, AutoModelForCausalLM, "model", dtype=wanted)
+    if wanted is torch.float16 and place.type == "cpu":
+        if dtype != "auto":
+            raise ModelError("dtype='float16' has no fast kernels on a CPU; use 'bfloat16' or 'float32'")
+        wanted = torch.bfloat16
+    loaded = _read(model, AutoModelForCausalLM, "model", dtype=wanted or torch.float32)
     return loaded.to(place).eval().requires_grad_(False)
 
 

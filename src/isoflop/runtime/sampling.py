@@ -137,8 +137,8 @@ def _best(shares_RV: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
 def _invert(weights_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:
     """For each row the first index at which the cumulative weight passes its uniform share of the total."""
     rows, width = weights_RV.shape
-    # About as many blocks as tokens in a block: 32 of 16 for 512 tokens, 297 of 512 for 151,936.
-    block = 1 << max(4, width.bit_length() // 2)
+    # About as many blocks as tokens in a block: 297 of 512 for 151,936; sums of fewer than 64 are not worth a block.
+    block = 1 << max(6, width.bit_length() // 2)
     blocks = width // block
     sums_RB = weights_RV[:, : blocks * block].reshape(rows, blocks, block).sum(-1)
     if width % block:
