@@ -117,7 +117,7 @@ def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path: Path) -> None:
 
 def test_an_oracle_may_select_but_not_steer() -> None:
     assert declared(strategy="best_of_n(n=2)", reward="oracle()").arms
-    with pytest.raises(StudyError, match=r"oracle\(\) cannot steer rebase\(width=2\).*logprob\(\), random\(\)"):
+    with pytest.raises(StudyError, match=r"oracle\(\) cannot steer rebase\(width=2\).*logprob\(\) and random\(\)"):
         declared(strategy="rebase(width=2)", reward="oracle()")
 
 

@@ -189,11 +189,11 @@ class Study:
         for arm in self.arms:
             if arm.reward is None or arm.reward.spec_name != "oracle" or not arm.strategy.guided:
                 continue
-            others = ", ".join(f"{name}()" for name in specs.names("reward") if name != "oracle")
             _require(
                 self.problems.step_oracle() is not None,
                 f"reward=oracle() cannot steer {arm.strategy}: {self.problems} knows whether a final answer is right, "
-                f"not whether a step is; let it select only (best_of_n, weighted_vote), or steer by another: {others}",
+                "not whether a step is; let it select only (best_of_n, weighted_vote), or steer by another reward: "
+                "logprob() and random() need no model, and `isoflop list` shows those that do",
             )
 
     @cached_property
