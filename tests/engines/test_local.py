@@ -207,6 +207,9 @@ def test_each_flop_is_charged_once(roomy: LocalEngine, monkeypatch: pytest.Monke
         replies = run(roomy, [ask(n, node, index, tokens=7) for n, (node, index) in enumerate(asked)])
         spent = sum((reply.spent["policy"] for reply in replies), spent)
         level = [child(node, reply, index) for (node, index), reply in zip(asked, replies, strict=True)]
+    # A return to a node by two at once: one row of logits, nothing else.
+    replies = run(roomy, [ask(n, level[0].parent or level[0], 7 + n, tokens=1) for n in range(2)])
+    spent = sum((reply.spent["policy"] for reply in replies), spent)
     assert spent.flops == counted.flops
     assert spent.new_tokens == sum(node.num_sampled for node in level) or spent.new_tokens > 0
     assert spent.executed_flops >= spent.flops

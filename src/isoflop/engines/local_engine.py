@@ -159,25 +159,28 @@ class LocalEngine(Engine):
             self._keep(decoding, fed, advance.hidden_RD)
             hidden.append(advance.hidden_RD)
             pairs = self._meter.attention_flops(advance.layout.decode_pairs)
-        hidden += [row.search.hidden[row.key][None] for row in ready]
         for k, one in enumerate(fed):
             source[one.place] = decoding + k
-        for k, row in enumerate(ready):
-            source[rows.rows.index(row)] = decoding + len(fed) + k
+        known: dict[RowKey, int] = {}
+        for place, row in ready:
+            if row.key not in known:
+                known[row.key] = decoding + len(fed) + len(known)
+                hidden.append(row.search.hidden[row.key][None])
+            source[place] = known[row.key]
         followers = self._follow(deferred, {one.row.key: one.place for one in fed})
         for k, (_, lead) in enumerate(followers):
             source[rows.count - len(followers) + k] = source[lead]
         logits = self.runner.logits(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
         broken = self._sample(logits, source[: rows.count])
-        begun = [*ready, *(row for row, _ in followers)]
+        begun = [row for _, row in ready] + [row for row, _ in followers]
         self._book(decoding, fed, begun, time.perf_counter() - began, pairs)
         self._let_go(broken)
 
-    def _admit(self) -> tuple[list[_Fed], list[Row], list[GenerationRequest]]:
+    def _admit(self) -> tuple[list[_Fed], list[tuple[int, Row]], list[GenerationRequest]]:
         """Give waiting requests rows and slots: those to be fed, those that need logits alone, those that wait for
         one of the former, because it is computing what they share."""
         fed: list[_Fed] = []
-        ready: list[Row] = []
+        ready: list[tuple[int, Row]] = []
         deferred: list[GenerationRequest] = []
         room = FED_TOKENS
         while self._queue and self._rows.count < self._rows.size and room > 0:
@@ -197,8 +200,8 @@ class LocalEngine(Engine):
                 fed.append(_Fed(row, place, target, segment))
                 room -= row.account.fed
             else:
-                row.account.head = all(other.key != row.key for other in ready)
-                ready.append(row)
+                row.account.head = all(other.key != row.key for _, other in ready)
+                ready.append((self._rows.count - 1, row))
         return fed, ready, deferred
 
     def _is_being_fed(self, key: RowKey, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
