@@ -72,7 +72,7 @@ class Step:
     """A piece of a solution: its own text and tokens alone.
 
     The first `forced` tokens were put there, the others sampled; `logprobs` are those of the sampled ones, at
-    temperature 1 over the whole vocabulary, in nats. `readouts`: what a runner's read-outs gave at the last position.
+    temperature 1 over the whole vocabulary, in nats. `readouts`: numbers that the engine read at the last position.
     """
 
     text: str
