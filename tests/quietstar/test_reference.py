@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from isoflop.quietstar import ThoughtModel
-from isoflop.quietstar.loss import faithful_losses, roll_out
+from isoflop.quietstar.loss import faithful_losses
 from isoflop.quietstar.naive import naive_next_token, naive_roll_out
+from isoflop.quietstar.rollout import roll_out
 
 FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures" / "quietstar"
 FOLDERS = sorted(path.parent for path in FIXTURES.glob("*/expected.npz"))
@@ -134,10 +135,9 @@ def test_losses_and_gradients_are_the_references(folder: Path, run: Any) -> None
     truth = arrays(folder / "train.npz")
     passes, talk = int(truth["n_passes"]), int(truth["n_ahead_talk"])
     model = ThoughtModel.load(folder, n_ahead=int(truth["n_ahead"])).requires_grad_(True)
-    ids, real = (torch.from_numpy(truth[key]).repeat_interleave(passes, 0) for key in ("ids", "attention_mask"))
-    losses = faithful_losses(
-        model, run(model, ids, real, torch.from_numpy(truth["thoughts"]), talk=talk), passes=passes
-    )
+    ids, real = (torch.from_numpy(truth[key]) for key in ("ids", "attention_mask"))
+    thoughts = torch.from_numpy(truth["thoughts"]).unflatten(0, (-1, passes))
+    losses = faithful_losses(model, run(model, ids, real, thoughts, talk=talk))
 
     found = {
         "total_loss": losses.total,

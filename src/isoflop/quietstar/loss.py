@@ -1,19 +1,19 @@
-"""The training objective of the reference, to the letter, in one forward.
+"""What a training step minimises: the reference's objective to the letter, and one with its accidents mended.
 
-With the thoughts given, everything that one step needs is a row of one forward: S visible tokens, and at every anchor a
-branch of n_ahead - 1 thought inputs followed by talk - 1 true tokens ahead. No row sees another anchor's branch.
-
-    rollout = roll_out(model, ids_BS, real_BS, thoughts_BSN, talk=4)
-    losses = faithful_losses(model, rollout, passes=2)
+    losses = faithful_losses(model, rollout)
+    losses = corrected_losses(model, rollout)
     losses.total.backward()
 
-What the reference does by accident is kept: the policy term is a million times its mean; thoughts drawn at
-temperature 1 are scored at 3; a mean over losses leaves out exact zeros (that is how padding drops out); the last
-usable position earns no reward. `naive.py` runs the same rows as separate passes. Zelikman et al. 2024 (arXiv
-2403.09629), section 4.4.
+`faithful` keeps what the reference does by accident: the policy term is a million times its mean; thoughts drawn at
+temperature 1 are scored at 3; each thought is part of its own baseline; a mean over losses leaves out exact zeros (that
+is how padding drops out); the last usable position earns no reward.
 
-Legend: B rows (each sequence `passes` times in a row), S positions, A anchors, N sampled tokens of a thought, K tokens
-predicted after it ("talk"), H hidden size, W vocabulary.
+`corrected` follows one number: half the plain loss, half the expected loss after a thought. Its policy term is the
+score-function half of that expectation's gradient, so both halves are on one scale; thoughts are scored at the
+temperature they were drawn at, against the mean of the *other* thoughts of their anchor.
+
+Zelikman et al. 2024 (arXiv 2403.09629), section 4.4; leave-one-out: Kool et al. 2019 (Buy 4 REINFORCE samples).
+Legend as in `rollout.py`, and W vocabulary.
 """
 
 from __future__ import annotations
@@ -24,160 +24,115 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from isoflop.errors import ModelError
-from isoflop.quietstar.branches import Branches
+from isoflop.quietstar.rollout import IGNORED, Rollout
 
 if TYPE_CHECKING:
     from isoflop.quietstar.model import ThoughtModel
 
 POLICY_SCALE = 1e6
 REINFORCE_TEMPERATURE = 3.0
-IGNORED = -100
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """Final hidden states of the visible tokens, of the thought inputs and of the talk inputs after them; labels of the
-    next token (IGNORED at padding) and the thoughts' tokens."""
-
-    visible_BSH: torch.Tensor
-    thought_BGAH: torch.Tensor
-    talk_BKAH: torch.Tensor
-    anchors_A: torch.Tensor
-    labels_BS: torch.Tensor
-    thoughts_BAN: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """`total` = `nll` + 1e6 * `policy`; `nll` = the mean of `base` and of the mean `talk_K`, all in nats a token."""
+    """`total` is what is minimised; `base` and `talk_K` are mean nats a token without and after a thought, `nll` their
+    mean, `policy` the policy term before scaling, `reward_BPA` what each thought saved (NaN where it earns nothing)."""
 
     total: torch.Tensor
     nll: torch.Tensor
     policy: torch.Tensor
     base: torch.Tensor
     talk_K: torch.Tensor
-    reward_mean: torch.Tensor
+    reward_BPA: torch.Tensor
+    weight_BKPA: torch.Tensor
+
+    @property
+    def reward_mean(self) -> torch.Tensor:
+        """Mean nats saved by a thought over the tokens after it."""
+        return self.reward_BPA.nanmean()
 
 
-def roll_out(
-    model: ThoughtModel,
-    ids_BS: torch.Tensor,
-    real_BS: torch.Tensor,
-    thoughts_BAN: torch.Tensor,
-    *,
-    talk: int,
-    anchors_A: torch.Tensor | None = None,
-) -> Rollout:
-    """One forward over visible tokens and all branches. Anchors are all positions where none are given."""
-    anchors_A = torch.arange(ids_BS.shape[1], device=ids_BS.device) if anchors_A is None else anchors_A
-    check_rollout(model, ids_BS, thoughts_BAN, anchors_A, talk)
-    batch, inputs = len(ids_BS), model.config.inputs
-    shape_BAH = (batch, len(anchors_A), model.thought_parameters.start.shape[0])
-    groups = [model.thought_parameters.start.expand(shape_BAH)]
-    groups += list(model.embed(thoughts_BAN).unbind(2))
-    groups += [model.thought_parameters.end.expand(shape_BAH)] * (inputs > 1)
-    groups += [model.embed(ids_BS[:, ahead(anchors_A, s, ids_BS)]) for s in range(1, talk)]
-    branches = Branches(real_BS.bool())
-    branches.open(anchors_A.expand(batch, -1))
-    visible_BSH, rows_BGAH = model.run(branches, model.embed(ids_BS), torch.stack(groups, 1))
-    return Rollout(
-        visible_BSH,
-        rows_BGAH[:, :inputs],
-        rows_BGAH[:, inputs - 1 :],
-        anchors_A,
-        next_labels(ids_BS, real_BS),
-        thoughts_BAN,
-    )
-
-
-def faithful_losses(model: ThoughtModel, rollout: Rollout, *, passes: int) -> Losses:
-    """The reference's losses; `passes` rows in succession are thoughts of one sequence, and each other's baseline."""
+def faithful_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
+    """The reference's losses. The anchors' rewards need all K tokens after them and one more (the accident above)."""
     base_BS = token_losses(model, rollout.visible_BSH, rollout.labels_BS)
-    talk_BKA = torch.stack([_talk_losses(model, rollout, s) for s in range(rollout.talk_BKAH.shape[1])], 1)
-    reward_BA, earns_A = _rewards(rollout, base_BS.detach(), talk_BKA.detach())
-    advantage_BA = _advantages(reward_BA, passes)
-    policy = _policy_loss(model, rollout, advantage_BA, earns_A)
-    base, talk_K = mean_of_nonzero(base_BS), torch.stack([mean_of_nonzero(loss) for loss in talk_BKA.unbind(1)])
+    talk_BKPA, weight_BKPA = talk_losses(model, rollout)
+    base = mean_of_nonzero(base_BS)
+    talk_K = torch.stack([mean_of_nonzero(losses) for losses in talk_BKPA.unbind(1)])
+    reward_BPA = (rollout.ahead(base_BS.detach())[:, :, None] - talk_BKPA.detach()).sum(1)
+    earns_BA = rollout.used_BA & (rollout.anchors_BA <= base_BS.shape[1] - 2 - talk_BKPA.shape[1])
+    baseline = reward_BPA.mean(1, keepdim=True) if reward_BPA.shape[1] > 1 else 0
+    advantage_BPA = (reward_BPA - baseline).clamp(min=0)
+    earns_BPA = earns_BA[:, None].expand_as(reward_BPA)
+    policy = base.new_zeros(())
+    if rollout.thoughts_BPAN.shape[-1] and bool(earns_BA.any()):
+        log_share_BPAN = thought_log_shares(model, rollout, REINFORCE_TEMPERATURE)
+        policy = -(advantage_BPA * log_share_BPAN.mean(-1))[earns_BPA].mean()
     nll = 0.5 * base + 0.5 * talk_K.mean()
-    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BA[:, earns_A].mean())
+    reward_BPA = reward_BPA.masked_fill(~earns_BPA, float("nan"))
+    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA)
 
 
-def next_labels(ids_BS: torch.Tensor, real_BS: torch.Tensor) -> torch.Tensor:
-    """What position i is to predict: the id at i + 1, IGNORED where that is padding or past the end."""
-    shifted = ids_BS.masked_fill(~real_BS.bool(), IGNORED).roll(-1, 1)
-    shifted[:, -1] = IGNORED
-    return shifted
+def corrected_losses(
+    model: ThoughtModel,
+    rollout: Rollout,
+    *,
+    temperature: float = 1.0,
+    alone_BS: torch.Tensor | None = None,
+    mixing: float | None = None,
+) -> Losses:
+    """`alone_BS` are the losses that a thought has to beat, the model's own without a thought if not given; `mixing`
+    forces the mixing weight."""
+    counts_BKA = rollout.talk_labels_BKA != IGNORED
+    base_BS = token_losses(model, rollout.visible_BSH, rollout.labels_BS)
+    talk_BKPA, weight_BKPA = talk_losses(model, rollout, mixing)
+    alone_BS = base_BS.detach() if alone_BS is None else alone_BS
+    saved_BKPA = (rollout.ahead(alone_BS)[:, :, None] - talk_BKPA.detach()) * counts_BKA[:, :, None]
+    reward_BPA, tokens = saved_BKPA.sum(1), counts_BKA.sum() * talk_BKPA.shape[2]
+    base = base_BS.sum() / (rollout.labels_BS != IGNORED).sum().clamp(min=1)
+    policy = base.new_zeros(())
+    if rollout.thoughts_BPAN.shape[-1]:
+        log_share_BPA = thought_log_shares(model, rollout, temperature).sum(-1)
+        policy = -(leave_one_out(reward_BPA) * log_share_BPA).sum() / tokens.clamp(min=1)
+    nll = 0.5 * base + 0.5 * talk_BKPA.sum() / tokens.clamp(min=1)
+    talk_K = talk_BKPA.sum((0, 2, 3)) / (counts_BKA.sum((0, 2)) * talk_BKPA.shape[2]).clamp(min=1)
+    reward_BPA = reward_BPA.masked_fill(~counts_BKA.any(1)[:, None], float("nan"))
+    return Losses(nll + 0.5 * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA)
 
 
-def token_losses(model: ThoughtModel, hidden_BAH: torch.Tensor, labels_BA: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each label [B, A] in nats, 0 where it is ignored."""
-    logits_BAW = model.logits(hidden_BAH)
-    flat = cross_entropy(logits_BAW.flatten(0, 1), labels_BA.flatten(), ignore_index=IGNORED, reduction="none")
-    return flat.view(labels_BA.shape)
+def leave_one_out(reward_BPA: torch.Tensor) -> torch.Tensor:
+    """Each reward less the mean of the anchor's other thoughts; a single thought has none and keeps its reward."""
+    thoughts = reward_BPA.shape[1]
+    if thoughts == 1:
+        return reward_BPA
+    return (reward_BPA - reward_BPA.mean(1, keepdim=True)) * (thoughts / (thoughts - 1))
+
+
+def token_losses(model: ThoughtModel, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each label [...] in nats from its hidden state [..., H], 0 where it is ignored."""
+    logits_MW = model.logits(hidden.flatten(0, -2))
+    return cross_entropy(logits_MW, labels.flatten(), ignore_index=IGNORED, reduction="none").view(labels.shape)
+
+
+def talk_losses(
+    model: ThoughtModel, rollout: Rollout, mixing: float | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses [B, K, P, A] of the tokens after the anchors, from base and thought mixed; and the mixing weights."""
+    base_BKPAH = rollout.ahead(rollout.visible_BSH)[:, :, None].expand_as(rollout.talk_BKPAH)
+    mixed_BKPAH, weight_BKPA = model.thought_parameters.mix(base_BKPAH, rollout.talk_BKPAH)
+    if mixing is not None:
+        mixed_BKPAH = (1 - mixing) * base_BKPAH + mixing * rollout.talk_BKPAH
+        weight_BKPA = torch.full_like(weight_BKPA, mixing)
+    labels_BKPA = rollout.talk_labels_BKA[:, :, None].expand_as(weight_BKPA)
+    return token_losses(model, mixed_BKPAH, labels_BKPA), weight_BKPA.detach()
+
+
+def thought_log_shares(model: ThoughtModel, rollout: Rollout, temperature: float) -> torch.Tensor:
+    """Log-probabilities [B, P, A, N] of the thoughts' tokens, softmax at `temperature`."""
+    sampled = rollout.thoughts_BPAN.shape[-1]
+    scores_BPANW = model.thought_logits(rollout.thought_BGPAH[:, :sampled]).permute(0, 2, 3, 1, 4) / temperature
+    return scores_BPANW.log_softmax(-1).gather(-1, rollout.thoughts_BPAN[..., None])[..., 0]
 
 
 def mean_of_nonzero(losses: torch.Tensor) -> torch.Tensor:
     """The mean over what is not exactly 0; 0 where all is."""
     return losses.sum() / (losses != 0).sum().clamp(min=1)
-
-
-def ahead(anchors_A: torch.Tensor, steps: int, like_BS: torch.Tensor) -> torch.Tensor:
-    """Positions `steps` after the anchors; past the end they wrap around, where nothing is predicted."""
-    return (anchors_A + steps) % like_BS.shape[1]
-
-
-def _talk_losses(model: ThoughtModel, rollout: Rollout, step: int) -> torch.Tensor:
-    """Losses [B, A] of the tokens `step` + 1 after the anchors, from base and thought mixed."""
-    at_A = ahead(rollout.anchors_A, step, rollout.labels_BS)
-    mixed_BAH, _ = model.thought_parameters.mix(rollout.visible_BSH[:, at_A], rollout.talk_BKAH[:, step])
-    past_the_end = rollout.anchors_A + step >= rollout.labels_BS.shape[1]
-    return token_losses(model, mixed_BAH, rollout.labels_BS[:, at_A].masked_fill(past_the_end, IGNORED))
-
-
-def _rewards(rollout: Rollout, base_BS: torch.Tensor, talk_BKA: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each thought saved, in nats over the K tokens after it [B, A]; and which anchors earn: i <= S - 2 - K."""
-    talk, length = talk_BKA.shape[1], base_BS.shape[1]
-    alone_BKA = torch.stack([base_BS[:, ahead(rollout.anchors_A, s, base_BS)] for s in range(talk)], 1)
-    return (alone_BKA - talk_BKA).sum(1), rollout.anchors_A <= length - 2 - talk
-
-
-def _advantages(reward_BA: torch.Tensor, passes: int) -> torch.Tensor:
-    """Rewards above the mean of the same position's thoughts (itself included; one pass has none), at least 0."""
-    if len(reward_BA) % passes:
-        raise ModelError(f"{len(reward_BA)} rows are not {passes} thoughts of every sequence; repeat each as often")
-    grouped = reward_BA.view(-1, passes, reward_BA.shape[1])
-    baseline = grouped.mean(1, keepdim=True) if passes > 1 else torch.zeros_like(grouped)
-    return (grouped - baseline).clamp(min=0).view_as(reward_BA)
-
-
-def _policy_loss(
-    model: ThoughtModel, rollout: Rollout, advantage_BA: torch.Tensor, earns_A: torch.Tensor
-) -> torch.Tensor:
-    """REINFORCE: the mean over sampled tokens, rows and earning anchors, padding and zeros included."""
-    sampled = rollout.thoughts_BAN.shape[2]
-    if not sampled or not bool(earns_A.any()):
-        return rollout.visible_BSH.new_zeros(())
-    per_token = []
-    for step in range(sampled):
-        scores_BAW = model.thought_logits(rollout.thought_BGAH[:, step]) / REINFORCE_TEMPERATURE
-        chosen_BA1 = rollout.thoughts_BAN[..., step, None]
-        log_share_BA = scores_BAW.log_softmax(-1).gather(-1, chosen_BA1)[..., 0]
-        per_token.append(-(advantage_BA * log_share_BA)[:, earns_A].mean())
-    return torch.stack(per_token).mean()
-
-
-def check_rollout(
-    model: ThoughtModel, ids_BS: torch.Tensor, thoughts_BAN: torch.Tensor, anchors_A: torch.Tensor, talk: int
-) -> None:
-    """Refuse shapes that do not belong together, and thought ids inside a thought."""
-    wanted = [len(ids_BS), len(anchors_A), model.config.sampled_tokens]
-    if list(thoughts_BAN.shape) != wanted:
-        raise ModelError(
-            f"thoughts are of shape {list(thoughts_BAN.shape)}, must be {wanted}: rows, anchors, n_ahead - 3 tokens"
-        )
-    if talk < 1:
-        raise ModelError(f"talk={talk}: at least one token must be predicted after a thought")
-    for thought_id in model.config.thought_ids:
-        if bool((thoughts_BAN == thought_id).any()):
-            raise ModelError(f"thoughts hold the id {thought_id}, which starts or ends a thought and is never sampled")

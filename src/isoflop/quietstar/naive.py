@@ -5,9 +5,10 @@ with a diagonal per pass, the head applied twice a pass, sampled tokens multipli
 table. It is the oracle of the fast path and of the training step, and what the benchmarks compare with.
 
     naive_next_token(model, ids, "greedy").logits
-    naive_roll_out(model, ids_BS, real_BS, thoughts_BSN, talk=4)
+    naive_roll_out(model, ids_BS, real_BS, thoughts_BPSN, talk=4)
 
-Legend: B sequences, S positions, N sampled tokens, H hidden size, W vocabulary.
+Legend: B sequences, S positions, P thoughts of a position, R rows (B * P), N sampled tokens, H hidden size,
+W vocabulary.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from transformers import DynamicCache
 
 from isoflop.quietstar.branches import NAME
 from isoflop.quietstar.checks import check_ids
-from isoflop.quietstar.loss import Rollout, check_rollout, next_labels
 from isoflop.quietstar.model import Ids, NextToken, ThoughtModel
+from isoflop.quietstar.rollout import Rollout, all_anchors, check_rollout, next_labels
 from isoflop.quietstar.thoughts import Choose, Thoughts
 
 if TYPE_CHECKING:
@@ -121,21 +122,32 @@ def _think_everywhere(model: ThoughtModel, ids_BS: torch.Tensor, choose: Choose)
 
 
 def naive_roll_out(
-    model: ThoughtModel, ids_BS: torch.Tensor, real_BS: torch.Tensor, thoughts_BSN: torch.Tensor, *, talk: int
+    model: ThoughtModel, ids_BS: torch.Tensor, real_BS: torch.Tensor, thoughts_BPSN: torch.Tensor, *, talk: int
 ) -> Rollout:
-    """What `loss.roll_out` gives at all positions, as n_ahead + talk - 1 passes one after the other."""
-    anchors_S = torch.arange(ids_BS.shape[1], device=ids_BS.device)
-    check_rollout(model, ids_BS, thoughts_BSN, anchors_S, talk)
-    passes, inputs = Passes(model, real_BS), model.config.inputs
+    """What `roll_out` gives at all positions, as n_ahead + talk - 1 passes one after the other over rows [B * P]."""
+    anchors_BS, count = all_anchors(ids_BS), thoughts_BPSN.shape[1]
+    check_rollout(model, ids_BS, thoughts_BPSN, anchors_BS, talk)
+    ids_RS, real_RS = ids_BS.repeat_interleave(count, 0), real_BS.repeat_interleave(count, 0)
+    passes, inputs = Passes(model, real_RS), model.config.inputs
     with _plain_attention(model):
-        base_BSH = passes.run(model.embed(ids_BS))
-        passes.run(model.thought_parameters.start.expand_as(base_BSH))
-        for token_BS in thoughts_BSN.unbind(2):
-            passes.run(model.embed(token_BS))
+        base_RSH = passes.run(model.embed(ids_RS))
+        passes.run(model.thought_parameters.start.expand_as(base_RSH))
+        for token_RS in thoughts_BPSN.flatten(0, 1).unbind(2):
+            passes.run(model.embed(token_RS))
         if inputs > 1:
-            passes.run(model.thought_parameters.end.expand_as(base_BSH))
+            passes.run(model.thought_parameters.end.expand_as(base_RSH))
         for step in range(1, talk):
-            passes.run(model.embed(ids_BS.roll(-step, 1)))
-    rows = torch.stack(passes.hidden_BSH[1:], 1)
-    labels = next_labels(ids_BS, real_BS)
-    return Rollout(base_BSH, rows[:, :inputs], rows[:, inputs - 1 :], anchors_S, labels, thoughts_BSN)
+            passes.run(model.embed(ids_RS.roll(-step, 1)))
+    base_BSH = torch.unflatten(base_RSH, 0, (-1, count)).mean(
+        1
+    )  # equal rows: the mean spreads their gradient over them
+    rows_BGPSH = torch.unflatten(torch.stack(passes.hidden_BSH[1:], 1), 0, (-1, count)).transpose(1, 2)
+    return Rollout(
+        base_BSH,
+        rows_BGPSH[:, :inputs],
+        rows_BGPSH[:, inputs - 1 :],
+        anchors_BS,
+        torch.ones_like(anchors_BS, dtype=torch.bool),
+        thoughts_BPSN,
+        next_labels(ids_BS, real_BS),
+    )
