@@ -11,15 +11,16 @@ SOURCE = Path(__file__).parents[1] / "src" / "isoflop"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(["specs", "randomness", "cost", "stats"], 1),
+    **dict.fromkeys(["specs", "randomness", "thought", "cost", "stats"], 1),
     **dict.fromkeys(["asking", "core", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
     **dict.fromkeys(["search", "quietstar"], 4),
     "studies": 5,
     **dict.fromkeys(["report", "serve"], 6),
-    **dict.fromkeys(["cli", "api"], 7),
-    "__init__": 8,
-    "__main__": 8,
+    "reward_training": 7,
+    **dict.fromkeys(["cli", "api"], 8),
+    "__init__": 9,
+    "__main__": 9,
 }
 # Where a heavy package may be imported when a module is loaded. Inside a function it may stand anywhere above.
 HEAVY = {
