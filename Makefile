@@ -13,7 +13,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,train,dev]'
 	touch $(READY)
 
 check: install

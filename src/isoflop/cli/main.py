@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from isoflop import __version__
-from isoflop.cli import compare, figure, flops, imports, names, plan, solve, study, table, timing
+from isoflop.cli import compare, figure, flops, imports, names, plan, quietstar, solve, study, table, timing
 from isoflop.cli.guard import DEBUG, guarded
 
 # Options that may be followed by several values, as in `--strategies A B C`.
@@ -30,9 +30,13 @@ app = typer.Typer(
 study_app = typer.Typer(help="Run a study file: problems x arms x seeds, resumable.", no_args_is_help=True)
 study_app.command("run", epilog=study.EXAMPLES)(guarded(study.run))
 
+quietstar_app = typer.Typer(help="Train thoughts on any causal language model.", no_args_is_help=True)
+quietstar_app.command("train", epilog=quietstar.EXAMPLES)(guarded(quietstar.train))
+
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
+app.add_typer(quietstar_app, name="quietstar")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
@@ -40,6 +44,11 @@ app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
 app.command("import", epilog=imports.EXAMPLES)(guarded(imports.import_file))
 app.command("list", epilog=names.EXAMPLES)(guarded(names.list_names))
+
+
+@quietstar_app.callback()
+def quietstar_root() -> None:
+    """Train thoughts on any causal language model."""
 
 
 def _say_version(wanted: bool) -> None:

@@ -1,0 +1,241 @@
+"""The training loop: accelerate underneath, a line of JSON per step, checkpoints from which a killed run goes on.
+
+    train(Training(model="DIR", data="text.jsonl", out="runs/thoughts", steps=100))
+    ThoughtModel.load("runs/thoughts/checkpoint-000100")
+
+What a step draws follows from the seed and the step's number; with weights and optimiser restored, a run that was
+killed ends at the weights of one that was not. Weights stay in float32; `precision="bf16"` only multiplies in bfloat16.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isoflop.errors import MissingExtraError, SpecError, StoreError, did_you_mean
+from isoflop.quietstar.checkpoint import DASH, SETTINGS
+from isoflop.quietstar.loss import Losses, corrected_losses, faithful_losses
+from isoflop.quietstar.model import ThoughtModel
+from isoflop.quietstar.rollout import draw_and_roll_out
+from isoflop.quietstar.training.data import Batch, Windows, read_documents
+from isoflop.quietstar.training.positions import parse_positions
+from isoflop.runtime.loading import load_model, load_tokenizer
+
+RECIPES = ("corrected", "faithful")
+PRECISIONS = ("no", "bf16")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run. `thoughts` are drawn at each position and are each other's baseline; `talk` tokens are predicted after
+    each. A learning rate for each group; `faithful` is the reference's objective, not its learning rates."""
+
+    model: str
+    data: str
+    out: str
+    steps: int = 100
+    recipe: str = "corrected"
+    n_ahead: int = 8
+    talk: int = 4
+    thoughts: int = 2
+    positions: str = "all"
+    length: int = 256
+    batch: int = 4
+    accumulate: int = 1
+    base_rate: float = 1e-6
+    vector_rate: float = 1e-5
+    head_rate: float = 1e-4
+    warmup_steps: int = 20
+    precision: str = "no"
+    save_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise SpecError(f"recipe={self.recipe!r} is unknown{did_you_mean(self.recipe, RECIPES)}")
+        if self.precision not in PRECISIONS:
+            raise SpecError(f"precision={self.precision!r} is unknown{did_you_mean(self.precision, PRECISIONS)}")
+        if self.recipe == "corrected" and self.thoughts < 2:
+            raise SpecError(f"thoughts={self.thoughts}: a thought is compared with the others there; give at least 2")
+        for name in ("steps", "talk", "length", "batch", "accumulate", "save_every", "thoughts"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name}={getattr(self, name)} must be at least 1")
+        parse_positions(self.positions)
+
+
+class TrainingStep(nn.Module):
+    """One forward of a step, as accelerate wants it: a module whose forward gives the losses."""
+
+    def __init__(self, model: ThoughtModel, settings: Training) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+
+    def forward(self, batch: Batch, micro: int) -> Losses:
+        """Draw thoughts for a batch and score them; `micro` counts batches from the start of the run."""
+        settings, device = self.settings, self.model.device
+        anchors_BA, used_BA = parse_positions(settings.positions).anchors(
+            batch.texts, batch.real_BS, (settings.seed, micro)
+        )
+        generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + micro)
+        rollout = draw_and_roll_out(
+            self.model,
+            batch.ids_BS.to(device),
+            batch.real_BS.to(device),
+            lambda _, logits_BCW: _drawn(logits_BCW, generator),
+            thoughts=settings.thoughts,
+            talk=settings.talk,
+            anchors_BA=anchors_BA.to(device),
+            used_BA=used_BA.to(device),
+        )
+        objective = corrected_losses if settings.recipe == "corrected" else faithful_losses
+        return objective(self.model, rollout)
+
+
+def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
+    """Run to the last step, from the newest checkpoint in `out` where there is one; its folder is returned."""
+    accelerator = _accelerator()
+    out = Path(settings.out)
+    _same_settings(out, settings)
+    documents = read_documents(settings.data)
+    tokenizer = load_tokenizer(settings.model)
+    windows = Windows(tokenizer, documents, settings.length, settings.seed)
+    step_module = TrainingStep(_thinking_model(settings, tokenizer), settings).requires_grad_(True)
+    optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
+    prepared, optimizer = accelerator.prepare(step_module, optimizer)
+    done = _newest(out)
+    if done:
+        accelerator.load_state(str(_folder(out, done) / "resume"))
+    for step in range(done, settings.steps):
+        line = _one_step(accelerator, prepared, optimizer, windows, settings, step)
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            _save(accelerator, step_module.model, tokenizer, out, step + 1)
+        after_step(line)
+    return _folder(out, settings.steps)
+
+
+def _one_step(
+    accelerator: Any, prepared: nn.Module, optimizer: Any, windows: Windows, settings: Training, step: int
+) -> dict[str, Any]:
+    """One update; what is logged of it, a mean over its batches."""
+    began, lines, tokens = time.perf_counter(), [], 0
+    for group in optimizer.param_groups:
+        group["lr"] = group["full_rate"] * _rate_share(step, settings)
+    for part in range(settings.accumulate):
+        micro = step * settings.accumulate + part
+        batch = windows.batch(micro, settings.batch)
+        # accelerate's own mixed precision is one setting for a whole process, a notebook's second run included
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            losses = prepared(batch, micro)
+        accelerator.backward(losses.total / settings.accumulate)
+        lines.append(_figures(losses))
+        tokens += int(batch.real_BS.sum())
+    norms = {f"gradient_norm_{group['name']}": _norm(group["params"]) for group in optimizer.param_groups}
+    accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
+    rate = tokens / (time.perf_counter() - began)
+    return {"step": step + 1, **means, **norms, "tokens_per_second": rate}
+
+
+def _figures(losses: Losses) -> dict[str, float]:
+    return {
+        "loss": losses.total.item(),
+        "nats_without": losses.base.item(),
+        "nats_with": losses.talk_K[0].item(),
+        "reward": losses.reward_mean.item(),
+        "weight": losses.weight_BKPA[:, 0].mean().item(),
+    }
+
+
+def _accelerator() -> Any:
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise MissingExtraError("training needs the package `accelerate`: pip install 'isoflop[train]'") from None
+    found = Accelerator()
+    if found.num_processes > 1:
+        raise SpecError(f"training runs in one process, not in {found.num_processes}; start it without a launcher")
+    return found
+
+
+def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
+    """A checkpoint with thoughts as it is, vectors and head kept; new thoughts on a plain model."""
+    if (Path(settings.model) / SETTINGS).is_file():
+        return ThoughtModel.load(settings.model, settings.n_ahead, dtype="float32")
+    base = load_model(settings.model, dtype="float32")
+    start = tokenizer.encode(DASH, add_special_tokens=False)[0]
+    return ThoughtModel.put_on(base, n_ahead=settings.n_ahead, start_token_id=start, seed=settings.seed)
+
+
+def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
+    """Base, vectors and talk head, each with its own learning rate."""
+    parameters = model.thought_parameters
+    groups = {
+        "base": (list(model.base.parameters()), settings.base_rate),
+        "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
+        "head": (list(parameters.talk_head.parameters()), settings.head_rate),
+    }
+    return [{"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items()]
+
+
+def _rate_share(step: int, settings: Training) -> float:
+    """Linear warm-up, then linear decay to the last step."""
+    return min((step + 1) / max(1, settings.warmup_steps), (settings.steps - step) / settings.steps)
+
+
+def _norm(parameters: list[torch.Tensor]) -> float:
+    found = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+    return float(torch.stack(found).norm()) if found else 0.0
+
+
+def _drawn(logits_BCW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    shares = logits_BCW.float().softmax(-1)
+    return torch.multinomial(shares.flatten(0, 1), 1, generator=generator).view(logits_BCW.shape[:-1])
+
+
+def _folder(out: Path, step: int) -> Path:
+    return out / f"checkpoint-{step:06d}"
+
+
+def _newest(out: Path) -> int:
+    """The last step that was saved whole, 0 where none was."""
+    return max((int(path.name[11:]) for path in out.glob("checkpoint-??????")), default=0)
+
+
+def _same_settings(out: Path, settings: Training) -> None:
+    """A folder holds one run: other settings are refused, since its checkpoints would not be of this run."""
+    path, wanted = out / "training.json", asdict(settings)
+    if path.is_file():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{key}={saved.get(key)!r} there, {value!r} here"
+            for key, value in wanted.items()
+            if saved.get(key) != value
+        ]
+        if changed:
+            raise StoreError(f"{out} holds a run with other settings: {'; '.join(changed)}; give another folder")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _save(accelerator: Any, model: ThoughtModel, tokenizer: Any, out: Path, step: int) -> None:
+    """Written aside and renamed: a checkpoint is whole or not there."""
+    aside = out / "unfinished"
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save(aside)
+    tokenizer.save_pretrained(aside)
+    accelerator.save_state(str(aside / "resume"))
+    os.replace(aside, _folder(out, step))

@@ -1,0 +1,121 @@
+"""Runs: killed and gone on with, thoughts kept, places to think at, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from isoflop.errors import ProblemError, SpecError, StoreError
+from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.training.data import read_documents
+from isoflop.quietstar.training.loop import Training, train
+from isoflop.quietstar.training.positions import parse_positions
+
+KILLED_AFTER_STEP_3 = """
+import json, os, signal, sys
+from isoflop.quietstar.training.loop import Training, train
+train(Training(**json.loads(sys.argv[1])), lambda line: line["step"] == 3 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.fixture
+def settings(tiny_llama_folder, tmp_path):
+    data = tmp_path / "text.jsonl"
+    data.write_text(
+        "".join(json.dumps({"text": f"{n} + {n} = {2 * n}\nThe answer is {2 * n}."}) + "\n" for n in range(7))
+    )
+    small = {"n_ahead": 5, "talk": 2, "length": 12, "batch": 2, "accumulate": 2, "positions": "random(4)"}
+    rates = {"base_rate": 1e-3, "vector_rate": 1e-3, "head_rate": 1e-2, "warmup_steps": 1}
+    out = str(tmp_path / "run")
+    return Training(str(tiny_llama_folder), str(data), out, steps=4, save_every=2, **small, **rates)
+
+
+def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(settings, tmp_path):
+    command = [sys.executable, "-c", KILLED_AFTER_STEP_3, json.dumps(asdict(settings))]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    resumed = ThoughtModel.load(train(settings))
+    whole = ThoughtModel.load(train(replace(settings, out=str(tmp_path / "whole"))))
+
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=1e-7, msg=name)
+    line = json.loads((tmp_path / "whole" / "log.jsonl").read_text().splitlines()[-1])
+    assert line["step"] == 4
+    assert line["nats_without"] > 0
+    assert line["gradient_norm_vectors"] > 0
+
+
+def test_going_on_from_a_checkpoint_keeps_vectors_and_head(settings, tmp_path):
+    first = train(replace(settings, steps=2))
+    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 0.0}
+    second = train(replace(settings, model=str(first), out=str(tmp_path / "more"), steps=1, **none))
+    before, after = (ThoughtModel.load(folder).thought_parameters.state_dict() for folder in (first, second))
+
+    assert before["talk_head.0.4.weight"].abs().max() > 0
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, msg=name)
+
+
+def test_bfloat16_multiplies_and_the_weights_stay_in_float32(settings):
+    model = ThoughtModel.load(train(replace(settings, precision="bf16", steps=1, recipe="faithful")))
+
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+
+
+def test_places_to_think_at():
+    texts, real = [["a", "\n", "b", ".\n"], ["\n", "c"]], torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    anchors, used = parse_positions("boundary").anchors(texts, real, (0,))
+    assert (anchors.tolist(), used.tolist()) == ([[1], [0]], [[True], [True]])
+    anchors, used = parse_positions("all").anchors(texts, real, (0,))
+    assert (anchors.tolist(), used.tolist()) == ([[0, 1, 2], [0, 0, 0]], [[True] * 3, [True, False, False]])
+    anchors, used = parse_positions("random(2)").anchors(texts, real, (0,))
+    assert used.tolist() == [[True, True], [True, False]]
+    for wrong in ("everywhere", "random(0)", "random"):
+        with pytest.raises(SpecError, match="is unknown; allowed: all, boundary"):
+            parse_positions(wrong)
+
+
+def test_text_is_read_from_files_and_refused_with_its_line(tmp_path, settings):
+    (tmp_path / "b.txt").write_text("two")
+    (tmp_path / "a.txt").write_text("one")
+    assert read_documents(str(tmp_path)) == ["one", "two"]
+    (tmp_path / "a.txt").write_text(" \n")
+    with pytest.raises(ProblemError, match=r"a.txt is empty"):
+        read_documents(str(tmp_path))
+    with pytest.raises(ProblemError, match=r"line 1 has no column 'words'; allowed: text"):
+        read_documents(settings.data, "words")
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "x"}\n{"text": ""}\n')
+    with pytest.raises(ProblemError, match="line 2: column 'text' is empty"):
+        read_documents(str(bad))
+
+
+def test_settings_that_make_no_run_are_refused(settings):
+    with pytest.raises(SpecError, match="recipe='corected' is unknown; did you mean 'corrected'"):
+        replace(settings, recipe="corected")
+    with pytest.raises(SpecError, match="give at least 2"):
+        replace(settings, thoughts=1)
+    train(replace(settings, steps=1))
+    with pytest.raises(StoreError, match="other settings: steps=1 there, 4 here; give another folder"):
+        train(settings)
+
+
+def test_the_command_line_trains_and_says_what_is_wrong(settings, tmp_path):
+    from typer.testing import CliRunner
+
+    from isoflop.cli.main import app
+
+    given = ["quietstar", "train", settings.model, "--data", settings.data, "--out", str(tmp_path / "cli")]
+    small = ["--steps", "1", "--n-ahead", "4", "--length", "10", "--batch", "1", "--positions", "random(2)"]
+    told = CliRunner().invoke(app, [*given, *small])
+    assert told.exit_code == 0, told.output
+    assert "nats_with" in told.output
+    assert ThoughtModel.load(tmp_path / "cli" / "checkpoint-000001").config.n_ahead == 4
+    wrong = CliRunner().invoke(app, [*given, "--positions", "some"])
+    assert wrong.exit_code == 2
+    assert "positions='some' is unknown" in wrong.output
