@@ -17,6 +17,7 @@ from typing import Any
 
 from isoflop.asking import Prompt
 from isoflop.cost.ledger import Cost, Role
+from isoflop.thought import Thought
 
 
 class Channel(StrEnum):
@@ -83,6 +84,7 @@ class Step:
     channel: Channel = Channel.VISIBLE
     readouts: tuple[float, ...] = ()
     trailing: int = 0  # the last tokens, end-of-sequence or a stop string, that the text leaves out
+    thoughts: tuple[Thought, ...] = ()  # what was thought before its tokens, and left no trace in them
 
     @property
     def sampled(self) -> int:

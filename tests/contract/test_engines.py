@@ -16,11 +16,24 @@ from isoflop.engines.base import Engine, EngineSpec, Generation, GenerationReque
 from isoflop.engines.local import Local
 from isoflop.engines.naive import Naive
 from isoflop.engines.scripted import Scripted
+from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.engine import QuietStar
 from isoflop.randomness import stream_key
+from isoflop.runtime.loading import load_model, load_tokenizer
+
+
+def thinking(folder: Path) -> Path:
+    """The model with untrained thoughts on it."""
+    found = folder.parent / "thinking"
+    ThoughtModel.put_on(load_model(str(folder))).save(found)
+    load_tokenizer(str(folder)).save_pretrained(found)
+    return found
+
 
 SPECS: dict[str, Callable[[Path], EngineSpec]] = {
     "local": lambda folder: Local(str(folder), context_tokens=256, memory_gb=0.02),
     "naive": lambda folder: Naive(str(folder), context_tokens=256),
+    "quietstar": lambda folder: QuietStar(str(thinking(folder)), context_tokens=256, memory_gb=0.02),
     "scripted": lambda folder: Scripted(context_tokens=256),
 }
 TEXT = "Question: Tom has 3 apples and buys 4 more.\n"
@@ -72,7 +85,7 @@ def check(request: GenerationRequest, reply: Generation) -> None:
     if reply.steps[-1].end is StepEnd.CAP:
         assert sampled == request.max_tokens or reply.cancelled
     assert (reply.steps[-1].end is StepEnd.CLOSED) == request.closing
-    assert sum(cost.new_tokens for cost in reply.spent.values()) == sampled
+    assert reply.spent["policy"].new_tokens == sampled
     assert reply.seconds >= 0
 
 

@@ -10,7 +10,7 @@ from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Cost, Ledger
 from isoflop.cost.shape import shape_from_config
 from isoflop.errors import ModelError, SpecError
-from isoflop.quietstar.cost import cached_flops, reference_flops, thought_cost
+from isoflop.quietstar.cost import ThoughtPricer, cached_flops, reference_flops
 from isoflop.quietstar.naive import naive_next_token
 
 QUIETSTAR_7B = {
@@ -57,7 +57,7 @@ def test_a_cached_token_executes_what_is_charged(thinking, name, n_ahead):
 
     pricer = Pricer(shape_of(model))
     charged = pricer.decode_cost(22, 1).executed_flops
-    charged += thought_cost(pricer, n_ahead=n_ahead, context=23).executed_flops
+    charged += ThoughtPricer(pricer, n_ahead).cost(23).executed_flops
     assert flops == pytest.approx(charged, rel=0.005)
 
 
@@ -74,7 +74,7 @@ def test_mistral_7b_costs_what_the_reference_was_measured_at():
 
 def test_a_thought_is_charged_beside_the_plain_token():
     pricer = Pricer(shape_from_config(QUIETSTAR_7B))
-    thought = thought_cost(pricer, n_ahead=8, context=300)
+    thought = ThoughtPricer(pricer, 8).cost(300)
     ledger = Ledger()
     ledger.charge("policy", pricer.decode_cost(299, 1) + Cost(new_tokens=1))
     ledger.charge("thought", thought)
@@ -86,7 +86,7 @@ def test_a_thought_is_charged_beside_the_plain_token():
 
 def test_beyond_the_window_a_thought_costs_no_more():
     pricer = Pricer(shape_from_config(QUIETSTAR_7B))
-    near, far = (thought_cost(pricer, n_ahead=8, context=context) for context in (4096, 9000))
+    near, far = (ThoughtPricer(pricer, 8).cost(context) for context in (4096, 9000))
 
     assert far.flops == near.flops
     assert far.kv_read_bytes == near.kv_read_bytes

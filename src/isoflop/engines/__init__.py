@@ -4,5 +4,6 @@ REGISTRY = {
     "local": "isoflop.engines.local:Local",
     "naive": "isoflop.engines.naive:Naive",
     "scripted": "isoflop.engines.scripted:Scripted",
+    "quietstar": "isoflop.quietstar.engine:QuietStar",
     "imported": "isoflop.studies.imported:ImportedModel",
 }

@@ -52,7 +52,7 @@ class GenerationRequest:
     `stream` keys the random numbers; the token at index i of the trajectory (prompt excluded, forced tokens counted)
     draws `randomness.uniform(stream, i)`. `temperature` 0 is greedy. The parent's prompt markers say what ends a step;
     `stop` overrides the markers' stop strings where given (used while force-closing). `closing` marks a forced close:
-    whatever the sampled tokens are, the result is complete.
+    whatever the sampled tokens are, the result is complete. `child`: which of its parent's children it will be.
     """
 
     id: int
@@ -67,6 +67,7 @@ class GenerationRequest:
     forced_text: str = ""
     stop: tuple[str, ...] | None = None
     closing: bool = False
+    child: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,11 @@ class Engine(ABC):
     @abstractmethod
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """What `tokens` single-token forwards after `start` cached tokens take, logits at each, by formula."""
+
+    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """What thoughts before each of `tokens` tokens sampled behind `start` known ones take, by formula: of all that
+        may be thought, the most. Steps say which thoughts there were. Nothing where the engine does not think."""
+        return {}
 
     def close(self) -> None:
         """Free what the engine holds; safe to call twice."""

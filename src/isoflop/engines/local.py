@@ -46,6 +46,6 @@ class Local(EngineSpec):
 
     def open(self) -> LocalEngine:
         """Load the model and set up its slots."""
-        from isoflop.engines.local_engine import open_local
+        from isoflop.engines.local_open import open_local
 
         return open_local(self)

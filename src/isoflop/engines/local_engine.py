@@ -22,26 +22,23 @@ import numpy as np
 import torch
 
 from isoflop.asking import Markers, Prompt
-from isoflop.cost.ledger import Cost, Role
-from isoflop.cost.shape import ModelShape, load_shape
+from isoflop.cost.ledger import ZERO, Cost, Role
+from isoflop.cost.shape import ModelShape
 from isoflop.engines.base import Engine, Generation, GenerationRequest
-from isoflop.engines.local import Local
 from isoflop.engines.local_cost import Account, Meter
 from isoflop.engines.local_paths import Claim, Paths, SearchPaths, common_prefix
 from isoflop.engines.local_paths import Tokens as PathTokens
 from isoflop.engines.local_rows import Row, RowKey, Rows
-from isoflop.engines.local_text import Tokens, end_tokens
+from isoflop.engines.local_text import Tokens
+from isoflop.engines.local_thinker import Plain, Scored, Thinker, Turn, joined
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
-from isoflop.errors import ModelError
 from isoflop.randomness import uniforms
-from isoflop.runtime.attention import Segment
-from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.attention import Layout, Segment
 from isoflop.runtime.runner import Batch, Runner
 from isoflop.runtime.sampling import sample
 
 # Known tokens fed in one forward beside the decoding rows: bounds its memory and how long the others wait for it.
 FED_TOKENS = 2048
-DEFAULT_CONTEXT_TOKENS = 2048
 
 
 @dataclass(eq=False, slots=True)
@@ -57,13 +54,16 @@ class _Fed:
 class LocalEngine(Engine):
     """See the module. `forwards` counts forwards, `runner` runs them."""
 
-    def __init__(self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int) -> None:
+    def __init__(
+        self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int, thinker: Thinker | None = None
+    ) -> None:
         self.runner, self.tokens = runner, tokens
-        self.context_tokens = runner.slots.tokens
+        self._thinker = thinker or Plain(runner)
+        self.context_tokens = runner.slots.tokens - self._thinker.spare_tokens
         self.forwards = 0
         self._meter = Meter(shape)
-        self._paths = Paths(runner.slots.count, runner.slots.tokens)
-        self._logprobs = np.zeros((runner.slots.count, runner.slots.tokens))
+        self._paths = Paths(runner.slots.count, self.context_tokens)
+        self._logprobs = np.zeros((runner.slots.count, self.context_tokens))
         self._rows = Rows(min(max_live, runner.slots.count))
         self._queue: deque[GenerationRequest] = deque()
         self._done: list[Generation] = []
@@ -85,6 +85,10 @@ class LocalEngine(Engine):
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """By formula."""
         return {"policy": self._meter.pricer.decode_cost(start, tokens)}
+
+    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """By formula, as the engine thinks."""
+        return self._thinker.most(start, tokens)
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """Requests wait in order for a row and a slot."""
@@ -133,7 +137,7 @@ class LocalEngine(Engine):
                 f"the prompt and solution have {known} tokens, which leaves no room in the engine's context of "
                 f"{self.context_tokens}; raise context_tokens or shorten the prompt"
             )
-        return None
+        return self._thinker.refusal(request)
 
     def _advance(self) -> None:
         """Admit, run, sample, book, and let finished rows go."""
@@ -144,8 +148,9 @@ class LocalEngine(Engine):
         # Which row of logits each sequence draws from: decoding ones in the order of their slots, fed ones, ready ones.
         source = np.empty(rows.size, dtype=np.int64)
         source[order] = np.arange(decoding)
+        riders = self._thinker.riders(rows, np.array([*order, *(one.place for one in fed)], dtype=np.int64))
         hidden: list[torch.Tensor] = []
-        pairs = 0
+        layout, behind = None, torch.empty(0)
         if decoding or fed:
             batch = Batch(
                 rows.slot[order],
@@ -153,12 +158,13 @@ class LocalEngine(Engine):
                 rows.token[order],
                 tuple(one.segment for one in fed),
                 tuple(one.target[one.segment.start :].astype(np.int64) for one in fed),
+                self._thinker.behind(rows, riders),
             )
             advance = self.runner.step(batch)
             self.forwards += 1
-            self._keep(decoding, fed, advance.hidden_RD)
-            hidden.append(advance.hidden_RD)
-            pairs = self._meter.attention_flops(advance.layout.decode_pairs)
+            layout, behind = advance.layout, advance.hidden_RD[decoding + len(fed) :]
+            hidden.append(advance.hidden_RD[: decoding + len(fed)])
+            self._keep(decoding, fed, hidden[0])
         for k, one in enumerate(fed):
             source[one.place] = decoding + k
         known: dict[RowKey, int] = {}
@@ -170,10 +176,11 @@ class LocalEngine(Engine):
         followers = self._follow(deferred, {one.row.key: one.place for one in fed})
         for k, (_, lead) in enumerate(followers):
             source[rows.count - len(followers) + k] = source[lead]
-        logits = self.runner.logits(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
-        broken = self._sample(logits, source[: rows.count])
+        turn = Turn(rows, decoding, source[: rows.count], joined(hidden), riders, behind)
+        scored = self._thinker.score(turn)
+        broken = self._sample(scored.logits_UV, scored.source)
         begun = [row for _, row in ready] + [row for row, _ in followers]
-        self._book(decoding, fed, begun, time.perf_counter() - began, pairs)
+        self._book(turn, fed, begun, scored, time.perf_counter() - began, layout)
         self._let_go(broken)
 
     def _admit(self) -> tuple[list[_Fed], list[tuple[int, Row]], list[GenerationRequest]]:
@@ -293,18 +300,28 @@ class LocalEngine(Engine):
         rows.left[:n] -= 1
         self._paths.table[rows.slot[:n], rows.position[:n]] = rows.token[:n]
         self._logprobs[rows.slot[order], rows.position[order]] = logprobs
+        rows.begins[:n] = False
         broken = np.zeros(n, dtype=np.bool_)
         broken[order] = bad
         return broken
 
     def _book(
-        self, decoding: int, fed: Sequence[_Fed], begun: Sequence[Row], seconds: float, attention_flops: int
+        self,
+        turn: Turn,
+        fed: Sequence[_Fed],
+        begun: Sequence[Row],
+        scored: Scored,
+        seconds: float,
+        layout: Layout | None,
     ) -> None:
         """Divide the forward over its rows (see `local_cost.py`); rows `begun` were not fed, only sampled from."""
-        rows, meter = self._rows, self._meter
-        tokens = decoding + sum(one.segment.tokens for one in fed)
+        rows, meter, decoding = self._rows, self._meter, turn.begun
+        tokens = decoding + sum(one.segment.tokens for one in fed) + len(turn.behind_RH)
         heads = decoding + len(fed) + sum(row.account.head for row in begun)
-        unit = meter.forward(tokens + len(begun), decoding, tokens, heads, seconds, attention_flops)
+        own = meter.attention_flops(layout.decode_pairs) if layout else 0
+        behind = meter.attention_flops(layout.behind_pairs) if layout and len(turn.riders) else 0
+        unit = meter.forward(tokens + len(begun), decoding, tokens, heads, seconds - scored.seconds, own)
+        self._thinker.book(scored, unit, behind, meter)
         for one in fed:
             flops = meter.pricer.executed(0, one.segment.tokens * len(one.target), 0)
             one.row.account.begin(unit, one.segment.tokens, flops, meter.shares)
@@ -332,6 +349,7 @@ class LocalEngine(Engine):
             logprobs = self._logprobs[slot, row.seen : end].tolist()
             row.seen = end
             row.segmenter.push(tokens, logprobs, [self.tokens.pieces[token] for token in tokens])
+            self._rows.begins[i] = row.segmenter.at_start
         return row.segmenter.done
 
     def _finish(self, i: int, *, cancelled: bool = False) -> None:
@@ -348,6 +366,7 @@ class LocalEngine(Engine):
         position = int(self._rows.position[i])
         row = self._rows.remove(i)
         row.search.hidden.pop(row.key, None)
+        row.search.thoughts.pop(row.key, None)
         self.runner.slots.clear(slot)
         self._paths.forget(slot)
         reason = f"the model's logits after {position} tokens are not numbers (NaN or infinite); try dtype='float32'"
@@ -356,30 +375,11 @@ class LocalEngine(Engine):
     def _hand_over(
         self, row: Row, steps: Iterable[Any], serial: int, *, error: str | None = None, cancelled: bool = False
     ) -> None:
-        made = tuple(steps)
+        made = row.with_thoughts(steps) if row.thoughts else tuple(steps)
         sampled = sum(step.sampled for step in made)
         cost = self._meter.cost(row.account, sampled, row.search.most_held, serial)
-        self._done.append(Generation(row.request.id, made, {"policy": cost}, cost.seconds, error, cancelled))
-
-
-def open_local(spec: Local) -> LocalEngine:
-    """Load what the spec names. Raises ModelError with the reason where that fails."""
-    if spec.threads is not None:
-        torch.set_num_threads(spec.threads)
-    model = load_model(spec.model, dtype=spec.dtype, device=spec.device)
-    tokenizer = load_tokenizer(spec.model)
-    shape = load_shape(spec.model).in_dtype(str(model.dtype).removeprefix("torch."))
-    limit = shape.max_positions
-    context = min(spec.context_tokens or DEFAULT_CONTEXT_TOKENS, limit)
-    if spec.context_tokens is not None and spec.context_tokens > limit:
-        raise ModelError(f"local(context_tokens={spec.context_tokens}): {spec.model!r} was made for {limit} tokens")
-    slots = int(spec.memory_gb * 1e9) // (context * shape.kv_bytes_per_token)
-    if slots < 1:
-        need = context * shape.kv_bytes_per_token / 1e9
-        raise ModelError(
-            f"local(memory_gb={spec.memory_gb}): one sequence of {context} tokens takes {need:.3g} GB of keys and "
-            "values; raise memory_gb or lower context_tokens"
-        )
-    runner = Runner(model, slots=min(slots, 8 * spec.max_live), slot_tokens=context)
-    tokens = Tokens(tokenizer, runner.vocab_size, end_tokens(model, tokenizer))
-    return LocalEngine(runner, tokens, shape, spec.max_live)
+        spent: dict[Role, Cost] = {"policy": cost}
+        if row.thought_cost is not ZERO:
+            spent["thought"] = row.thought_cost
+        seconds = cost.seconds + row.thought_cost.seconds
+        self._done.append(Generation(row.request.id, made, spent, seconds, error, cancelled))

@@ -25,11 +25,12 @@ Tokens = npt.NDArray[np.int32]
 @dataclass(eq=False, slots=True)
 class SearchPaths:
     """What is held for one search. `hidden` are final hidden states by (node, forced tokens): a return to a node needs
-    no forward. `evicted` are the tokens of slots that were given up."""
+    no forward; `thoughts` are what was thought there, by number. `evicted`: the tokens of slots that were given up."""
 
     number: int
     slots: list[int] = field(default_factory=list)
     hidden: dict[tuple[Trajectory, tuple[int, ...]], Any] = field(default_factory=dict)
+    thoughts: dict[tuple[Trajectory, tuple[int, ...]], dict[int, Any]] = field(default_factory=dict)
     tokens: dict[Trajectory, Tokens] = field(default_factory=dict)
     evicted: list[Tokens] = field(default_factory=list)
     most_held: int = 0

@@ -6,15 +6,18 @@ yet: it will go to `position`. It is not a queue: requests wait in the engine un
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from isoflop.core import Trajectory
+from isoflop.core import Step, Trajectory
+from isoflop.cost.ledger import ZERO, Cost
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.local_cost import Account
 from isoflop.engines.local_paths import SearchPaths
 from isoflop.engines.segment import Segmenter
+from isoflop.thought import Thought
 
 _COLUMNS = {
     "slot": np.int64,
@@ -29,6 +32,7 @@ _COLUMNS = {
     "marks": np.int64,  # which table says what tokens must be looked at
     "search": np.int64,
     "serial": np.int64,  # forwards booked as waited for by its search
+    "begins": np.bool_,  # whether the next token is the first that is sampled of its step
 }
 
 
@@ -39,18 +43,31 @@ RowKey = tuple[Trajectory, tuple[int, ...]]
 @dataclass(eq=False, slots=True)
 class Row:
     """What is not a number: the request, its steps so far, its account. `seen` is the position after the last token
-    that the segmenter was given."""
+    that the segmenter was given, `thoughts` what was thought before the tokens at which positions."""
 
     request: GenerationRequest
     search: SearchPaths
     segmenter: Segmenter
     account: Account
     seen: int
+    thoughts: list[tuple[int, Thought]] = field(default_factory=list)
+    thought_cost: Cost = ZERO
 
     @property
     def key(self) -> RowKey:
         """See `RowKey`."""
         return self.request.parent, self.request.forced
+
+    def with_thoughts(self, steps: Iterable[Step]) -> tuple[Step, ...]:
+        """The steps that were made, each with the thoughts before its tokens."""
+        found: list[Step] = []
+        begin = self.request.parent.length
+        for step in steps:
+            end = begin + len(step.tokens)
+            own = tuple(replace(one, at=place - begin) for place, one in self.thoughts if begin <= place < end)
+            found.append(replace(step, thoughts=own) if own else step)
+            begin = end
+        return tuple(found)
 
 
 class Rows:
@@ -68,6 +85,7 @@ class Rows:
     marks: np.ndarray
     search: np.ndarray
     serial: np.ndarray
+    begins: np.ndarray
 
     def __init__(self, size: int) -> None:
         self.size, self.count = size, 0
@@ -82,7 +100,7 @@ class Rows:
         self.index[i] = known - len(request.parent.origin.prompt_tokens)
         self.stream[i] = request.stream
         self.temperature[i], self.top_p[i], self.top_k[i] = request.temperature, request.top_p, request.top_k
-        self.marks[i], self.search[i], self.serial[i] = marks, row.search.number, 0
+        self.marks[i], self.search[i], self.serial[i], self.begins[i] = marks, row.search.number, 0, True
         self.rows.append(row)
         self.count += 1
         return i

@@ -102,6 +102,11 @@ class Segmenter:
         self._forced = len(request.forced)
         self._channel = Channel.THINK if self._thinking else Channel.VISIBLE
 
+    @property
+    def at_start(self) -> bool:
+        """Whether the next token is a step's first."""
+        return not self._tokens
+
     def push(self, tokens: Sequence[int], logprobs: Sequence[float], pieces: Sequence[bytes]) -> bool:
         """Take sampled tokens, of which only the last may complete a mark. True where the generation is complete."""
         self._tokens += tokens

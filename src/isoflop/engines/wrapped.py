@@ -23,6 +23,7 @@ class Wrapped(Engine):
         # Prices are asked for at every step, and nobody changes them: one call instead of one a layer.
         self.prefill_cost = inner.prefill_cost  # type: ignore[method-assign]
         self.decode_cost = inner.decode_cost  # type: ignore[method-assign]
+        self.thought_cost = inner.thought_cost  # type: ignore[method-assign]
 
     def render(self, prompt: Prompt) -> str:
         """As the inner engine."""
@@ -55,6 +56,10 @@ class Wrapped(Engine):
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """As the inner engine."""
         return self.inner.decode_cost(start, tokens)
+
+    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """As the inner engine."""
+        return self.inner.thought_cost(start, tokens)
 
     def close(self) -> None:
         """As the inner engine."""

@@ -3,14 +3,16 @@
 The plain model's share of a thinking token is role `policy` (`Pricer.decode_cost`); what the thought adds is role
 `thought`. Mistral-7B at 300 tokens, n_ahead = 8: 37 060 GFLOPs the reference's way, 115 cached, 14 of them plain.
 
-    thought_cost(Pricer(load_shape("mistral-7b")), n_ahead=8, context=300).flops
+    ThoughtPricer(Pricer(load_shape("mistral-7b")), n_ahead=8).cost(context=300).flops
 
 Legend: M = n_ahead, S = visible tokens up to and with the one that is thought after, H hidden size.
 """
 
 from __future__ import annotations
 
-from isoflop.cost.flops import Pricer
+from collections import Counter
+
+from isoflop.cost.flops import Pricer, attended_keys
 from isoflop.cost.ledger import Cost
 from isoflop.cost.shape import ModelShape
 from isoflop.errors import SpecError
@@ -37,38 +39,49 @@ def reference_flops(shape: ModelShape, *, n_ahead: int, context: int) -> int:
 def cached_flops(shape: ModelShape, *, n_ahead: int, context: int) -> int:
     """One next token with a cache, logits of the plain model included."""
     pricer = Pricer(shape)
-    return thought_cost(pricer, n_ahead=n_ahead, context=context).flops + pricer.decode(context - 1, 1)
+    return ThoughtPricer(pricer, n_ahead).cost(context).flops + pricer.decode(context - 1, 1)
 
 
-def thought_cost(pricer: Pricer, *, n_ahead: int, context: int) -> Cost:
-    """What the thought after `context` visible tokens adds to the plain forward of the newest one.
+class ThoughtPricer:
+    """The coefficients of one shape and one n_ahead. `matrix_flops`: what a thought multiplies with weights."""
 
-    M - 1 rows through the layers; logits for each sampled token and for the mixture; the talk head. The start rides
-    with the newest token and the end with the last sampled one, so there are M - 3 forwards more than without a
-    thought. Row k sees what the newest token sees, and the k rows of its own thought.
-    """
-    sampled, shape, inputs = _sampled(n_ahead, context), pricer.shape, n_ahead - 1
-    layer_key_flops = pricer.flops_per_key // shape.layers
-    pairs = sum(inputs * min(context, window or context) + inputs * (inputs + 1) // 2 for window in shape.windows)
-    matrices = inputs * pricer.flops_per_token + (sampled + 1) * pricer.flops_per_logits + talk_head_flops(shape)
-    # The two rows of the last forward are multiplied with the same keys, the later row's own among them.
-    masked = 1 if n_ahead > 2 else 0
-    executed_pairs = shape.layers * (inputs * context + inputs * (inputs + 1) // 2 + masked)
-    return Cost(
-        decode_flops=matrices + layer_key_flops * pairs,
-        executed_flops=matrices + layer_key_flops * executed_pairs,
-        weight_bytes=sampled * pricer.weight_bytes(1, 1),
-        kv_read_bytes=_kv_bytes_read(shape, sampled, context),
-        serial_forwards=sampled,
-        new_tokens=sampled,
-    )
+    def __init__(self, pricer: Pricer, n_ahead: int) -> None:
+        config, shape = ThoughtConfig(n_ahead), pricer.shape
+        self.pricer, self.inputs, self.sampled = pricer, config.inputs, config.sampled_tokens
+        heads = (self.sampled + 1) * pricer.flops_per_logits
+        self.matrix_flops = self.inputs * pricer.flops_per_token + heads + talk_head_flops(shape)
+        self._windows = tuple(Counter(shape.windows).items())
+        self._flops_per_layer_key = pricer.flops_per_key // shape.layers
+        self._bytes_per_layer_key = 2 * shape.kv_width * shape.bytes_per_parameter
+        self._weight_bytes = pricer.weight_bytes(1, 1)
 
+    def cost(self, context: int, thoughts: int = 1, *, rides: bool = True) -> Cost:
+        """What thoughts after `context`, `context` + 1 ... visible tokens add to the plain forwards of the newest ones.
 
-def _kv_bytes_read(shape: ModelShape, sampled: int, context: int) -> int:
-    """The first forward reads the visible keys for the newest token anyway; each further one reads them again."""
-    per_key = 2 * shape.kv_width * shape.bytes_per_parameter
-    own = sum(range(1, sampled + 1)) + (2 if sampled else 0)  # the last forward reads the end's own key too
-    return per_key * sum(sampled * min(context, window or context) + own for window in shape.windows)
+        M - 1 rows through the layers; logits for each sampled token and for the mixture; the talk head. The start rides
+        with the newest token (where not, it takes a forward of its own) and the end with the last sampled one, so there
+        are M - 3 forwards more than without a thought. Row k sees what the newest token sees, and the k rows of its own
+        thought.
+        """
+        _sampled(self.inputs + 1, context)
+        inputs, layers = self.inputs, self.pricer.shape.layers
+        own = inputs * (inputs + 1) // 2
+        seen = [count * attended_keys(context - 1, thoughts, window) for window, count in self._windows]
+        pairs = inputs * sum(seen) + thoughts * layers * own
+        # The two rows of the last forward are multiplied with the same keys, the later row's own among them.
+        masked = 1 if inputs > 1 else 0
+        executed = layers * (inputs * attended_keys(context - 1, thoughts) + thoughts * (own + masked))
+        forwards = self.sampled + (not rides)
+        # The first forward reads the visible keys for the newest token anyway; each further one reads them again.
+        own_read = sum(range(1, self.sampled + 1)) + (2 if self.sampled else 0) + (not rides)
+        return Cost(
+            decode_flops=thoughts * self.matrix_flops + self._flops_per_layer_key * pairs,
+            executed_flops=thoughts * self.matrix_flops + self._flops_per_layer_key * executed,
+            weight_bytes=thoughts * forwards * self._weight_bytes,
+            kv_read_bytes=self._bytes_per_layer_key * (forwards * sum(seen) + thoughts * layers * own_read),
+            serial_forwards=thoughts * forwards,
+            new_tokens=thoughts * self.sampled,
+        )
 
 
 def _sampled(n_ahead: int, context: int) -> int:

@@ -1,15 +1,17 @@
 """Attention over slots, registered with transformers as "isoflop_slots".
 
 A forward carries one row of tokens, those of all sequences one behind the other, so that linear layers see no padding.
-A `Layout` says which tokens belong to which slot. Sequences with a single new token are handled together, in groups of
-neighbouring slots; longer pieces one by one. No model is patched: this is transformers' own interface for attention
-functions, and a model that does not use it is refused by the `Runner`.
+A `Layout` says which tokens belong to which slot. Single new tokens of several sequences are handled together, in
+groups of neighbouring slots; longer pieces one by one. A slot may have several rows in one forward (a newest token and
+a thought behind it): then each stands in a `Block` of its own, and all keys are written before any is read. No model is
+patched: this is transformers' own interface for attention functions, and a model that does not use it is refused by the
+`Runner`.
 
-    layout = Layout(slots, decode_slots, decode_positions, segments)
+    layout = Layout(slots, [Block(slots_B, positions_B, tokens_B)], segments, device)
     model(input_ids=ids_1N, position_ids=positions_1N, use_cache=False, isoflop_layout=layout)
 
-Legend: N tokens of this forward, B sequences with one new token, S slots in a group (holes included), H query heads,
-K key-value heads, X = S*K, G query heads per key-value head, M new tokens of one segment, T context, D head size.
+Legend: N tokens of this forward, B rows of a group, S slots in a group (holes included), H query heads, K key-value
+heads, X = S*K, G query heads per key-value head, M new tokens of one segment, T context, D head size.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from transformers import AttentionInterface
 from isoflop.errors import ModelError
 from isoflop.runtime.slots import Slots
 
+Ints = npt.NDArray[np.int64]
 NAME = "isoflop_slots"
 # A group may multiply so many keys in vain before a second group, which costs a few calls a layer, is worth it.
 WASTED_KEYS = 2048
@@ -42,8 +45,20 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """One new token for each of several slots, in the order of the slots. `anchors`: the positions from which their
+    windows reach back, where these are not their own: a thought sees what the token that it follows sees."""
+
+    slots: Ints
+    positions: Ints
+    tokens: Ints
+    anchors: Ints | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Decoding rows `first` to `last` (exclusive), which live in the slots `low` to `high` (exclusive)."""
+    """Rows `first` to `last` (exclusive) of a forward, which live in the slots `low` to `high` (exclusive). The row
+    whose window reaches back farthest is anchored behind `nearest` tokens."""
 
     first: int
     last: int
@@ -51,37 +66,51 @@ class Group:
     high: int
     longest: int
     shortest: int
+    nearest: int
     holes: torch.Tensor | None  # where the rows sit among the slots, if not all slots are rows
 
     def first_key(self, window: int | None) -> int:
         """Keys before this one are out of every row's window."""
-        return 0 if window is None else max(0, self.shortest - window)
+        return 0 if window is None else max(0, self.nearest - window)
+
+    def pairs(self, window: int | None) -> int:
+        """Query-key pairs that are multiplied, padding included."""
+        return (self.high - self.low) * (self.longest - self.first_key(window))
 
 
 class Layout:
-    """Who is who in one forward: the decoding rows come first, in slot order, then the segments."""
+    """Who is who in one forward: the first block's rows, the segments, then the other blocks' rows."""
 
     def __init__(
-        self,
-        slots: Slots,
-        decode_slots: npt.NDArray[np.int64],
-        decode_positions: npt.NDArray[np.int64],
-        segments: Sequence[Segment],
-        device: torch.device,
+        self, slots: Slots, blocks: Sequence[Block], segments: Sequence[Segment], device: torch.device
     ) -> None:
-        self.slots, self.segments, self.rows = slots, segments, len(decode_slots)
-        self.groups = group(decode_slots, decode_positions + 1, device)
-        self.lengths_B = torch.from_numpy(decode_positions + 1).to(device)
+        self.slots, self.segments, self.rows = slots, segments, len(blocks[0].slots) if blocks else 0
+        first, others = blocks[:1], blocks[1:]
         pieces = [np.arange(s.start, s.start + s.tokens) for s in segments]
-        self.positions_N = torch.from_numpy(np.concatenate([decode_positions, *pieces])).to(device)
         owners = [np.full(s.tokens, s.slot) for s in segments]
-        self.slots_N = torch.from_numpy(np.concatenate([decode_slots, *owners])).to(device)
+        positions = _joined([*(b.positions for b in first), *pieces, *(b.positions for b in others)])
+        self.positions_N = torch.from_numpy(positions).to(device)
+        self.slots_N = torch.from_numpy(_joined([*(b.slots for b in first), *owners, *(b.slots for b in others)])).to(
+            device
+        )
+        self.groups: list[Group] = []
+        anchors: list[Ints] = []
+        begin = 0
+        for number, block in enumerate(blocks):
+            anchors.append(block.positions if block.anchors is None else block.anchors)
+            self.groups += group(block.slots, block.positions + 1, device, anchored=anchors[-1] + 1, begin=begin)
+            begin += len(block.slots) + (0 if number else sum(s.tokens for s in segments))
+        self._anchored_N = torch.from_numpy(_joined([*anchors[:1], *pieces, *anchors[1:]]) + 1).to(device)
         self.calls = 0
         self._masks: dict[tuple[Any, ...], torch.Tensor | None] = {}
 
     def decode_pairs(self, window: int | None) -> int:
-        """Query-key pairs that one layer of this window multiplies for the decoding rows, padding included."""
-        return sum((one.high - one.low) * (one.longest - one.first_key(window)) for one in self.groups)
+        """Query-key pairs that one layer of this window multiplies for the first block's rows, padding included."""
+        return sum(one.pairs(window) for one in self.groups if one.last <= self.rows)
+
+    def behind_pairs(self, window: int | None) -> int:
+        """The same for the rows of all other blocks."""
+        return sum(one.pairs(window) for one in self.groups if one.last > self.rows)
 
     def group_mask(self, number: int, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
         """What to add to the scores of a group, [S, 1, 1, T]; None where every slot sees every key."""
@@ -93,11 +122,11 @@ class Layout:
             if group.holes is None and group.shortest == group.longest and not clipped:
                 self._masks[key] = None
             else:
-                lengths_B = self.lengths_B[group.first : group.last, None]
+                rows = slice(group.first, group.last)
                 keys_T = torch.arange(first_key, group.longest, device=like.device)
-                seen_BT = keys_T < lengths_B
+                seen_BT = keys_T <= self.positions_N[rows, None]
                 if window is not None:
-                    seen_BT &= keys_T >= lengths_B - window
+                    seen_BT &= keys_T >= self._anchored_N[rows, None] - window
                 self._masks[key] = self._spread(group, _additive(seen_BT, like))[:, None, None]
         return self._masks[key]
 
@@ -126,9 +155,16 @@ class Layout:
 
 
 def group(
-    slots: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], device: torch.device, wasted_keys: int = WASTED_KEYS
+    slots: Ints,
+    lengths: Ints,
+    device: torch.device,
+    wasted_keys: int = WASTED_KEYS,
+    *,
+    anchored: Ints | None = None,
+    begin: int = 0,
 ) -> list[Group]:
-    """Cut rows, sorted by slot, into groups of neighbours that waste few keys on holes and on shorter rows."""
+    """Cut rows, sorted by slot, into groups of neighbours that waste few keys on holes and on shorter rows. The rows
+    are number `begin` and following of the forward, and `anchored` the lengths that their windows count from."""
     found: list[Group] = []
     first = 0
     while first < len(slots):
@@ -136,15 +172,17 @@ def group(
         wasted = (slots[first:] - slots[first] + 1) * longest - np.cumsum(lengths[first:])
         # The waste only grows from row to row.
         last = first + max(1, int(np.searchsorted(wasted, wasted_keys, side="right")))
-        found.append(_group(slots[first:last], lengths[first:last], first, device))
+        rows = slice(first, last)
+        nearest = int((lengths if anchored is None else anchored)[rows].min())
+        found.append(_group(slots[rows], lengths[rows], begin + first, nearest, device))
         first = last
     return found
 
 
-def _group(slots: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], first: int, device: torch.device) -> Group:
+def _group(slots: Ints, lengths: Ints, first: int, nearest: int, device: torch.device) -> Group:
     low, high, rows = int(slots[0]), int(slots[-1]) + 1, len(slots)
     holes = torch.from_numpy(slots - low).to(device) if high - low > rows else None
-    return Group(first, first + rows, low, high, int(lengths.max()), int(lengths.min()), holes)
+    return Group(first, first + rows, low, high, int(lengths.max()), int(lengths.min()), nearest, holes)
 
 
 def attend(
@@ -255,6 +293,10 @@ def _prefill(
     if mask is None:
         mask = _additive(torch.ones(scores_HMT.shape[1:], dtype=torch.bool, device=q_HMD.device).tril(), q_HMD)
     return (scores_HMT + mask).softmax(-1) @ v_KTD.repeat_interleave(group, 0)
+
+
+def _joined(pieces: Sequence[Ints]) -> Ints:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _additive(seen: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

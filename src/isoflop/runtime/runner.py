@@ -18,29 +18,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from isoflop.errors import ModelError
-from isoflop.runtime.attention import NAME, Layout, Segment
+from isoflop.runtime.attention import NAME, Block, Ints, Layout, Segment
 from isoflop.runtime.packed import pack_linears
 from isoflop.runtime.slots import Slots
 
 # A read-out: final hidden states [R, D] -> one number for each position [R].
 Readout = Callable[[torch.Tensor], torch.Tensor]
-Ints = npt.NDArray[np.int64]
 _NONE: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What goes into one forward: decoding rows in the order of their slots, then segments with their tokens."""
+    """What goes into one forward: decoding rows in the order of their slots, segments with their tokens, and `behind`
+    them further rows, block by block. Ids from the vocabulary's size on stand for the runner's own input vectors."""
 
     slots: Ints
     positions: Ints
     tokens: Ints
     segments: tuple[Segment, ...] = ()
     segment_tokens: tuple[Ints, ...] = ()
+    behind: tuple[Block, ...] = ()
 
     @classmethod
     def of_segments(cls, segments: Sequence[Segment], tokens: Sequence[Sequence[int] | Ints]) -> Batch:
@@ -48,10 +48,23 @@ class Batch:
         pieces = tuple(np.asarray(piece, dtype=np.int64) for piece in tokens)
         return cls(_NONE, _NONE, _NONE, tuple(segments), pieces)
 
+    @classmethod
+    def of_blocks(cls, blocks: Sequence[Block]) -> Batch:
+        """A batch of rows behind what is cached, block by block."""
+        return cls(_NONE, _NONE, _NONE, behind=tuple(blocks))
+
+    @property
+    def ids(self) -> Ints:
+        """All tokens of the forward, in its order."""
+        return np.concatenate([self.tokens, *self.segment_tokens, *(block.tokens for block in self.behind)])
+
     def last(self) -> Ints:
-        """Where each sequence's last token is among the tokens of the forward."""
-        ends = len(self.slots) - 1 + np.cumsum([s.tokens for s in self.segments], dtype=np.int64)
-        return np.concatenate([np.arange(len(self.slots)), ends]) if len(self.slots) else ends
+        """Where each row and each segment's last token is among the tokens of the forward."""
+        rows = len(self.slots)
+        ends = rows - 1 + np.cumsum([s.tokens for s in self.segments], dtype=np.int64)
+        begin = int(ends[-1]) + 1 if len(ends) else rows
+        behind = np.arange(begin, begin + sum(len(block.slots) for block in self.behind))
+        return np.concatenate([np.arange(rows), ends, behind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,10 @@ class Advance:
 
 
 class Runner:
-    """A model with its slots. `slots` sequences of at most `slot_tokens` tokens each are held at once."""
+    """A model with its slots. `slots` sequences of at most `slot_tokens` tokens each are held at once. `vectors` [n, D]
+    are inputs that are no tokens; vocab_size + i stands for the i-th."""
+
+    vectors: torch.Tensor | None = None
 
     def __init__(self, model: Any, *, slots: int, slot_tokens: int) -> None:
         self.model = model
@@ -86,11 +102,11 @@ class Runner:
     @torch.inference_mode()
     def step(self, batch: Batch, *, at: Ints | None = None, readouts: Sequence[Readout] = ()) -> Advance:
         """Run one forward. `at` picks the tokens to read (default: the last of each sequence)."""
-        layout = Layout(self.slots, batch.slots, batch.positions, batch.segments, self.device)
-        ids_N = torch.from_numpy(np.concatenate([batch.tokens, *batch.segment_tokens])).to(self.device)
-        hidden_ND = self._hidden(ids_N, layout)
+        blocks = (Block(batch.slots, batch.positions, batch.tokens), *batch.behind)
+        layout = Layout(self.slots, blocks, batch.segments, self.device)
+        hidden_ND = self._hidden(self._inputs(batch.ids), layout)
         read = batch.last() if at is None else at
-        whole = len(read) == len(ids_N)
+        whole = len(read) == len(hidden_ND)
         hidden_RD = hidden_ND if whole else hidden_ND[torch.from_numpy(read).to(self.device)]
         return Advance(hidden_RD, tuple(readout(hidden_RD) for readout in readouts), layout)
 
@@ -110,10 +126,21 @@ class Runner:
         self.slots.values_SKTD.clear()
 
     @torch.inference_mode()
-    def _hidden(self, ids_N: torch.Tensor, layout: Layout) -> torch.Tensor:
-        output = self.decoder(
-            input_ids=ids_N[None], position_ids=layout.positions_N[None], use_cache=False, isoflop_layout=layout
-        )
+    def _inputs(self, ids: Ints) -> dict[str, torch.Tensor]:
+        """Ids as the decoder takes them, or embeddings where some of them stand for vectors."""
+        ids_N = torch.from_numpy(ids).to(self.device)
+        own = ids >= self.vocab_size
+        if self.vectors is None or not own.any():
+            return {"input_ids": ids_N[None]}
+        places = torch.from_numpy(np.flatnonzero(own)).to(self.device)
+        which = ids_N[places] - self.vocab_size
+        embedded_ND = self.model.get_input_embeddings()(ids_N.index_fill(0, places, 0))
+        embedded_ND[places] = self.vectors[which]
+        return {"inputs_embeds": embedded_ND[None]}
+
+    @torch.inference_mode()
+    def _hidden(self, inputs: dict[str, torch.Tensor], layout: Layout) -> torch.Tensor:
+        output = self.decoder(**inputs, position_ids=layout.positions_N[None], use_cache=False, isoflop_layout=layout)
         hidden: torch.Tensor = output.last_hidden_state[0]
         return hidden
 
@@ -124,8 +151,8 @@ class Runner:
         head = Batch.of_segments([Segment(0, 0, len(probe) - 1)], [probe[:-1]])
         tail = Batch(np.zeros(1, np.int64), np.array([len(probe) - 1]), probe[-1:])
         own = [self.logits(self.step(head, at=np.arange(len(probe) - 1)).hidden_RD)]
-        layout = Layout(self.slots, tail.slots, tail.positions, (), self.device)
-        own.append(self.logits(self._hidden(torch.from_numpy(tail.tokens).to(self.device), layout)))
+        layout = Layout(self.slots, [Block(tail.slots, tail.positions, tail.tokens)], (), self.device)
+        own.append(self.logits(self._hidden(self._inputs(tail.tokens), layout)))
         if layout.calls != layers:
             raise ModelError(
                 f"the local engine cannot run {name}: {layout.calls} of its {layers} layers use transformers' "

@@ -31,6 +31,9 @@ class Book:
         self._seconds = 0.0
         self._naive_flops = 0
         self._from_scratch: dict[int, int] = {}  # FLOPs of reading a prefix of that length; siblings share it
+        self._thought: set[tuple[int, tuple[int, ...], int]] = set()  # thoughts that siblings share
+        self._naive_thought_flops = 0
+        self._serial_thoughts = 0
 
     def unread(self, parent: Trajectory, forced: int = 0) -> tuple[int, int]:
         """(cached tokens, known tokens that must be read) before a child of `parent` can be sampled."""
@@ -57,14 +60,32 @@ class Book:
         self._naive_flops += self._reading(prefix) + self._charge(self._engine.decode_cost(prefix, sampled - 1))
         self.new_tokens += sampled
 
+    def thought(self, generation: Generation, parent: Trajectory, forced: tuple[int, ...]) -> int:
+        """Enter the thoughts behind what a request made, each at its length; siblings share numbered ones. Returns how
+        many there were."""
+        begin, thoughts = parent.length, 0
+        for step in generation.steps:
+            for one in step.thoughts:
+                cost = self._engine.thought_cost(begin + one.at, 1)
+                self._naive_thought_flops += _flops(cost)
+                key = None if one.number is None else (id(parent), forced, one.number)
+                if key is None or key not in self._thought:
+                    self._charge(cost)
+                if key is not None:
+                    self._thought.add(key)
+            begin += len(step.tokens)
+            thoughts += len(step.thoughts)
+        return thoughts
+
     def scored(self, spent: Mapping[Role, Cost]) -> None:
         """Enter what scoring took; a reward computes nothing twice, so both books get the same."""
         self.spent.charge_all(spent)
         self._charge(spent)
 
-    def waited(self, serial_forwards: int) -> None:
-        """Requests made together wait for the longest one, not for their sum."""
+    def waited(self, serial_forwards: int, thoughts: int = 0) -> None:
+        """Requests made together wait for the longest one, not for their sum; so do their thoughts."""
         self._serial_forwards += serial_forwards
+        self._serial_thoughts += thoughts
 
     def charged(self) -> dict[Role, Cost]:
         """The charged totals by role. The policy's seconds are its modelled share of shared work; its weights are read
@@ -79,6 +100,14 @@ class Book:
                 new_tokens=self.new_tokens,
                 serial_forwards=self._serial_forwards,
                 weight_bytes=once * self._serial_forwards,
+            )
+        if "thought" in totals:
+            one = self._engine.thought_cost(1, 1)["thought"]
+            totals["thought"] = replace(
+                totals["thought"],
+                naive_flops=self._naive_thought_flops,
+                serial_forwards=one.serial_forwards * self._serial_thoughts,
+                weight_bytes=one.weight_bytes * self._serial_thoughts,
             )
         return totals
 

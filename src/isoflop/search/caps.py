@@ -83,7 +83,8 @@ class Caps:
     def _flops(self, start: int, known: int, sampled: int) -> int:
         read = self.engine.prefill_cost(start, known) if known else {}
         made = self.engine.decode_cost(start + known, max(0, sampled - 1))
-        return sum(cost.flops for costs in (read, made) for cost in costs.values())
+        thought = self.engine.thought_cost(start + known, sampled)
+        return sum(cost.flops for costs in (read, made, thought) for cost in costs.values())
 
     def _reward(self, parent: Trajectory, tokens: int) -> int:
         if self.job.reward is None or not self.job.strategy.needs_reward:

@@ -35,6 +35,7 @@ class Growth:
     forced_text: str = ""
     closing: bool = False
     forwards: int = 0
+    thoughts: int = 0
 
 
 class Closers:
@@ -107,6 +108,7 @@ def to_request(growth: Growth, job: Job, identity: int) -> GenerationRequest:
         forced_text=growth.forced_text,
         stop=(*markers.answer_stop, *markers.stop) if growth.closing else None,
         closing=growth.closing,
+        child=growth.index,
     )
 
 

@@ -17,13 +17,14 @@ import json
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from itertools import chain
 from typing import Any
 
 from isoflop.core import Attempt, Candidate, Channel, Outcome, Problem, Step, StepEnd, Stop, Trajectory
 from isoflop.cost.ledger import ROLES, ZERO, Cost, Role
+from isoflop.thought import Thought
 
 COLUMNS = (
     "arm",
@@ -218,6 +219,8 @@ def encode_steps(steps: Sequence[Step]) -> tuple[str, bytes, bytes]:
         columns["trailing"] = [step.trailing for step in steps]
     if any(step.readouts for step in steps):
         columns["readouts"] = [step.readouts for step in steps]
+    if any(step.thoughts for step in steps):
+        columns["thoughts"] = [[astuple(thought) for thought in step.thoughts] for step in steps]
     tokens = array("i", chain.from_iterable([step.tokens for step in steps]))
     logprobs = array("d", chain.from_iterable([step.logprobs for step in steps]))
     return json.dumps(columns), _little(tokens), _little(logprobs)
@@ -251,6 +254,7 @@ def _steps_of(columns: Mapping[str, Any], tokens: bytes, logprobs: bytes) -> lis
     ids, values = _unpack("i", tokens), _unpack("d", logprobs)
     count = len(columns["text"])
     trailing, readouts = columns.get("trailing", [0] * count), columns.get("readouts", [()] * count)
+    thoughts = columns.get("thoughts", [()] * count)
     steps: list[Step] = []
     token, logprob = 0, 0
     for i, text in enumerate(columns["text"]):
@@ -265,6 +269,7 @@ def _steps_of(columns: Mapping[str, Any], tokens: bytes, logprobs: bytes) -> lis
                 end=_END_OF[int(columns["end"][i])],
                 channel=_CHANNEL_OF[int(columns["channel"][i])],
                 readouts=tuple(readouts[i]),
+                thoughts=tuple(Thought(at, tuple(own), *rest) for at, own, *rest in thoughts[i]),
             )
         )
         token, logprob = more_tokens, more_logprobs

@@ -1,0 +1,96 @@
+"""Quiet-STaR as an ordinary policy: the local engine with a hidden thought before the tokens that are worth one.
+
+`think` says before which tokens: "always"; "never" (the plain local engine, to the last bit); "boundary", the first
+token that is sampled of each step; "gate(t)", tokens whose plain distribution has an entropy above t nats. A thought is
+dropped once its token is drawn. The engine's work is in `engine_thinker.py`.
+
+    engine = QuietStar("quietstar-8-ahead", think="boundary", thoughts="sampled", thoughts_per_node=2).open()
+
+Zelikman et al. 2024 (arXiv 2403.09629).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from isoflop.engines.base import EngineSpec
+from isoflop.engines.local import Local
+from isoflop.errors import SpecError
+from isoflop.quietstar.config import ThoughtConfig, ThoughtVectors
+from isoflop.specs import require
+
+if TYPE_CHECKING:
+    from isoflop.engines.local_engine import LocalEngine
+
+
+@dataclass(frozen=True)
+class QuietStar(EngineSpec):
+    """`thoughts`: the tokens of a thought are the likeliest ones, or "sampled" at temperature 1 as by the public code.
+
+    Siblings share greedy thoughts, which are equal. Sampled ones are each path's own, unless `thoughts_per_node` (with
+    think="boundary") says how many a node has: its i-th child then uses thought i mod thoughts_per_node.
+    `thought_vectors="dash"` is the public evaluation's. The other fields are those of `local`.
+    """
+
+    spec_name: ClassVar[str] = "quietstar"
+
+    model: str
+    n_ahead: int = 8
+    think: str = "always"
+    thoughts: Literal["greedy", "sampled"] = "greedy"
+    thoughts_per_node: int | None = None
+    thought_vectors: ThoughtVectors = "learned"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    context_tokens: int | None = None
+    memory_gb: float = 4.0
+    max_live: int = 128
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        ThoughtConfig(self.n_ahead, (), self.thought_vectors)
+        threshold_of(self.think)
+        shared = self.thoughts_per_node
+        law = f"quietstar(thoughts_per_node={shared}): "
+        require(shared is None or shared >= 1, law + "at least 1, or left out")
+        require(
+            shared is None or self.think == "boundary", law + "siblings share a node's thoughts with think='boundary'"
+        )
+        require(
+            shared in (None, 1) or self.thoughts == "sampled", law + "greedy thoughts are all the same; sample them"
+        )
+        _ = self.local
+
+    @property
+    def local(self) -> Local:
+        """The local engine below."""
+        places = (self.dtype, self.device, self.context_tokens, self.memory_gb, self.max_live, self.threads)
+        return Local(self.model, *places)
+
+    def open(self) -> LocalEngine:
+        """Load model and thoughts, and set up the slots."""
+        if self.think == "never":
+            return self.local.open()
+        from isoflop.quietstar.engine_thinker import open_thinking
+
+        return open_thinking(self)
+
+
+def threshold_of(think: str) -> float | None:
+    """The threshold of "gate(t)" in nats; None for the other rules. SpecError for what is no rule."""
+    if think in ("always", "never", "boundary"):
+        return None
+    found = re.fullmatch(r"gate\((.*)\)", think)
+    try:
+        threshold = float(found[1]) if found else math.nan
+    except ValueError:
+        threshold = math.nan
+    if not threshold >= 0:
+        raise SpecError(
+            f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'gate(t)' with an entropy "
+            "t >= 0 in nats"
+        )
+    return threshold
