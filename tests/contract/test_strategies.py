@@ -26,6 +26,8 @@ STRATEGIES = [
     "particle_filter(n=6)",
     "mcts(simulations=8, expand=3)",
     "budget_forcing(think_tokens=90)",
+    "rollouts(n=3, completions=2)",
+    "rollouts(n=3, completions=2, first_error='binary')",
     "rebase(width=6)",
     "rebase(width=6, balance='ceil', vote='majority')",
     "rebase(width=6, balance='systematic', aggregate='prod')",

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from isoflop.core import Outcome, Problem
+
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
@@ -45,3 +47,11 @@ class Grader(Protocol):
 
     def cluster(self, answers: Sequence[str | None]) -> list[str | None]:
         """One label per answer, equal for answers that vote together; None stays None."""
+
+
+def graded(grader: Grader, problem: Problem, text: str) -> Outcome:
+    """The outcome of one solution's visible text."""
+    if problem.answer is None:
+        return Outcome.UNGRADED
+    read = grader.extract(text)
+    return Outcome.NO_ANSWER if read is None else Outcome(grader.verify(read.text, problem.answer).value)

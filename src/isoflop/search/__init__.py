@@ -11,5 +11,6 @@ REGISTRY = {
     "particle_filter": "isoflop.search.particle_filter:ParticleFilter",
     "mcts": "isoflop.search.mcts:MCTS",
     "budget_forcing": "isoflop.search.budget_forcing:BudgetForcing",
+    "rollouts": "isoflop.search.rollouts:Rollouts",
     "rebase": "isoflop.search.rebase:Rebase",
 }

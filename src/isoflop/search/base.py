@@ -80,7 +80,15 @@ class Read:
     trajectories: Sequence[Trajectory]
 
 
-Request = Expand | Continue | Close | Score | Read
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Ask whether complete solutions are right. Reply: `list[Outcome]`. Only strategies that make labels may
+    (`sees_gold`): one that answers would leak the gold answer into its search."""
+
+    trajectories: Sequence[Trajectory]
+
+
+Request = Expand | Continue | Close | Score | Read | Grade
 Search = Generator[Request, Any, Sequence[Trajectory]]
 
 
@@ -93,6 +101,8 @@ class Strategy(Spec, ABC):
     guided: ClassVar[bool] = False
     # True where all it does is draw whole samples from the root: such arms share one pool of samples.
     pooled: ClassVar[bool] = False
+    # True where it may ask for grades; its answer must not depend on them.
+    sees_gold: ClassVar[bool] = False
 
     vote: VoteRule = field(default="majority", kw_only=True)
     aggregate: Aggregate = field(default="last", kw_only=True)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from isoflop.core import Origin, Stop, Trajectory
+from isoflop.answers.base import graded
+from isoflop.core import Origin, Outcome, Stop, Trajectory
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
-from isoflop.errors import RewardError
+from isoflop.errors import RewardError, SpecError
 from isoflop.rewards.base import Scores
-from isoflop.search.base import Close, Continue, Expand, Read, Score, Search
+from isoflop.search.base import Close, Continue, Expand, Grade, Read, Score, Search
 from isoflop.search.book import Book
 from isoflop.search.caps import Caps, Share
 from isoflop.search.growth import Closers, Growth, distinct, next_stage, to_closing, to_request
@@ -115,6 +116,12 @@ class Live:
         read = [self.job.grader.extract(node.visible_text) for node in trajectories]
         return self.job.grader.cluster([None if found is None else found.text for found in read])
 
+    def _grades(self, trajectories: Sequence[Trajectory]) -> list[Outcome]:
+        strategy = self.job.strategy
+        if not strategy.sees_gold:
+            raise SpecError(f"strategy {strategy} asks for grades, which would leak the gold answer into its search")
+        return [graded(self.job.grader, self.job.problem, node.visible_text) for node in trajectories]
+
     def _settle(self) -> None:
         """All requests of the strategy's last question are answered."""
         self.book.waited(self._longest, self._most_thoughts)
@@ -137,6 +144,8 @@ class Live:
                 continue
             if isinstance(request, Read):
                 reply = self.labels(request.trajectories)
+            elif isinstance(request, Grade):
+                reply = self._grades(request.trajectories)
             elif isinstance(request, Score) and request.trajectories:
                 self.asked = request
                 return

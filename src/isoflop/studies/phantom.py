@@ -21,6 +21,7 @@ from isoflop.errors import StudyError
 from isoflop.randomness import stream_key, uniform
 from isoflop.rewards.base import Reward, Scores
 
+COMMON_ANSWER = "1"  # what most samples say, and what a plan takes for right
 _OTHER_ANSWERS = 1000
 
 
@@ -141,7 +142,7 @@ class Phantom(Engine):
             return text, size, Channel.THINK, StepEnd.DELIMITER
         left = thoughts + self._assumed.solution_tokens - tokens
         if left > size:
-            return "step\n", size, Channel.VISIBLE, StepEnd.DELIMITER
+            return f"step of {stream}\n", size, Channel.VISIBLE, StepEnd.DELIMITER  # samples differ in their text
         return self._answer(stream), max(1, left), Channel.VISIBLE, StepEnd.END
 
     def _close(self, request: GenerationRequest) -> list[Step]:
@@ -152,7 +153,7 @@ class Phantom(Engine):
 
     def _answer(self, stream: int) -> str:
         common = uniform(stream, -1) < self._assumed.agreement
-        return f"The answer is {1 if common else 2 + int(uniform(stream, -2) * _OTHER_ANSWERS)}"
+        return f"The answer is {COMMON_ANSWER if common else 2 + int(uniform(stream, -2) * _OTHER_ANSWERS)}"
 
     def _spent(self, request: GenerationRequest, steps: Sequence[Step]) -> Mapping[Role, Cost]:
         """The prompt once a search, one token again at each fork, then token by token."""

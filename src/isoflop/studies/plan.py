@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
-from isoflop import specs
+from isoflop.answers.graders import MathGrader
 from isoflop.core import Problem
 from isoflop.cost.devices import Device, roofline_seconds
 from isoflop.cost.flops import Pricer
@@ -29,7 +29,7 @@ from isoflop.search.drive import drive
 from isoflop.search.job import Job
 from isoflop.stats.paired import minimum_detectable_difference
 from isoflop.studies.chains import chains_of
-from isoflop.studies.phantom import Assumptions, Phantom, PhantomReward, Prices
+from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward, Prices
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Study
@@ -210,7 +210,7 @@ def _tried(
     """(arm's place, charged, spent) of attempts on a few problems with the first seed, pools shared as in a run."""
     once = Study(study.problems, study.arms, study.split, study.seeds[:1])
     pool = Pool(Phantom(_prices(engine), assumed))
-    grader = specs.parse("grader", study.problems.grader)
+    grader = MathGrader()  # reads what the phantom writes, whatever the problems' answers look like
     chains: list[list[Job]] = []
     for chain in chains_of(once, engine, problems, set()):
         prompt = chain.arms[0].prompt.build(chain.problem)
@@ -220,7 +220,7 @@ def _tried(
             [
                 Job(
                     place,
-                    chain.problem,
+                    replace(chain.problem, answer=COMMON_ANSWER),  # for labelling, the most common answer is right
                     prompt,
                     arm.strategy,
                     arm.sampling,
