@@ -33,6 +33,9 @@ def solve(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     gold: Annotated[str | None, typer.Option("--gold", help="The right answer, to grade by.")] = None,
     tree: Annotated[bool, typer.Option("--tree", help="Show the search tree.")] = False,
+    show_thoughts: Annotated[
+        bool, typer.Option("--show-thoughts", help="Show what was thought before tokens.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Solve one question and say what it took."""
@@ -58,6 +61,8 @@ def solve(
     if attempt.stop == "error":
         raise EngineError(attempt.message)
     _print(attempt, tree)
+    if show_thoughts:
+        _print_thoughts(attempt)
     if json:
         say_json(document(attempt))
 
@@ -103,6 +108,22 @@ def _print(attempt: Attempt, tree: bool) -> None:
         for role, cost in attempt.charged.items()
     ]
     out.print(grid(f"Cost ({attempt.seconds:.1f} s)", ["role", unit.name, "prompt tokens", "new tokens"], rows))
+
+
+def _print_thoughts(attempt: Attempt) -> None:
+    """The chosen solution step by step; below each, its thoughts: weight, text, and what became the likeliest token."""
+    from isoflop.cli.output import console
+
+    out = console()
+    steps = () if attempt.chosen is None else attempt.nodes[attempt.candidates[attempt.chosen].node].steps
+    out.print("Thoughts (weight, thought, the likeliest next token without and with it)", style="bold")
+    for step in steps:
+        out.print(step.text.strip("\n"), markup=False, style="bold")
+        for one in step.thoughts:
+            change = f"{one.plain!r} -> {one.mixed!r}" if one.changed else f"{one.mixed!r} stays"
+            out.print(f"  before token {one.at}: {one.weight:+.3f}  {one.text!r}  {change}", markup=False, style="dim")
+    if not any(step.thoughts for step in steps):
+        out.print("none: this model does not think, or nothing was worth a thought", style="dim")
 
 
 def _notes(attempt: Attempt) -> list[str]:
