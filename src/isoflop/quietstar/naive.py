@@ -25,7 +25,7 @@ from transformers import DynamicCache
 from isoflop.quietstar.branches import NAME
 from isoflop.quietstar.checks import check_ids
 from isoflop.quietstar.model import Ids, NextToken, ThoughtModel
-from isoflop.quietstar.rollout import Rollout, all_anchors, check_rollout, next_labels
+from isoflop.quietstar.rollout import Draw, Rollout, all_anchors, next_labels
 from isoflop.quietstar.thoughts import Choose, Thoughts
 
 if TYPE_CHECKING:
@@ -122,22 +122,36 @@ def _think_everywhere(model: ThoughtModel, ids_BS: torch.Tensor, choose: Choose)
 
 
 def naive_roll_out(
-    model: ThoughtModel, ids_BS: torch.Tensor, real_BS: torch.Tensor, thoughts_BPSN: torch.Tensor, *, talk: int
+    model: ThoughtModel,
+    ids_BS: torch.Tensor,
+    real_BS: torch.Tensor,
+    given: torch.Tensor | Draw,
+    *,
+    talk: int,
+    thoughts: int = 1,
 ) -> Rollout:
-    """What `roll_out` gives at all positions, as n_ahead + talk - 1 passes one after the other over rows [B * P]."""
-    anchors_BS, count = all_anchors(ids_BS), thoughts_BPSN.shape[1]
-    check_rollout(model, ids_BS, thoughts_BPSN, anchors_BS, talk)
+    """What `roll_out` gives at all positions, as n_ahead + talk - 1 passes one after the other over rows [B * P].
+
+    `given` are the thoughts [B, P, S, N], or how each of `thoughts` is drawn between the passes.
+    """
+    anchors_BS, count = all_anchors(ids_BS), given.shape[1] if isinstance(given, torch.Tensor) else thoughts
     ids_RS, real_RS = ids_BS.repeat_interleave(count, 0), real_BS.repeat_interleave(count, 0)
-    passes, inputs = Passes(model, real_RS), model.config.inputs
+    passes, inputs, tokens = Passes(model, real_RS), model.config.inputs, []
     with _plain_attention(model):
         base_RSH = passes.run(model.embed(ids_RS))
-        passes.run(model.thought_parameters.start.expand_as(base_RSH))
-        for token_RS in thoughts_BPSN.flatten(0, 1).unbind(2):
-            passes.run(model.embed(token_RS))
+        hidden_RSH = passes.run(model.thought_parameters.start.expand_as(base_RSH))
+        for step in range(model.config.sampled_tokens):
+            if isinstance(given, torch.Tensor):
+                tokens.append(given[..., step].flatten(0, 1))
+            else:
+                tokens.append(given(step, model.thought_logits(hidden_RSH.detach())))
+            hidden_RSH = passes.run(model.embed(tokens[-1]))
         if inputs > 1:
             passes.run(model.thought_parameters.end.expand_as(base_RSH))
         for step in range(1, talk):
             passes.run(model.embed(ids_RS.roll(-step, 1)))
+    tokens_RSN = torch.stack(tokens, -1) if tokens else ids_RS.new_zeros((*ids_RS.shape, 0))
+    thoughts_BPSN = torch.unflatten(tokens_RSN, 0, (-1, count))
     base_BSH = torch.unflatten(base_RSH, 0, (-1, count)).mean(
         1
     )  # equal rows: the mean spreads their gradient over them
