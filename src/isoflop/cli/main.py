@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from isoflop import __version__
-from isoflop.cli import compare, figure, flops, imports, names, plan, quietstar, solve, study, table, timing
+from isoflop.cli import compare, figure, flops, imports, names, plan, quietstar, solve, study, table, timing, tree
 from isoflop.cli.guard import DEBUG, guarded
 
 # Options that may be followed by several values, as in `--strategies A B C`.
@@ -38,6 +38,7 @@ app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
 app.add_typer(quietstar_app, name="quietstar")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
+app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
