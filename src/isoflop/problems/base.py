@@ -1,8 +1,8 @@
 """What a problem set is: `load("dev" | "test")` gives its problems, and it names the grader of their answers.
 
 Choices (which arm, which width) are made on dev, claims on test; a set says for both where they come from, and refuses
-a split that it does not have. A set does not grade: `grader` is the spelling of one, and whoever runs a study makes it
-with `parse("grader", problems.grader)`.
+a split that it does not have. A set may have more: train, and ood, which is harder than anything in train. A set does
+not grade: `grader` is the spelling of one, and whoever runs a study makes it with `parse("grader", problems.grader)`.
 
     problems = parse("problems", "gsm8k(path='data/gsm8k', limit=64, seed=0)")
     problems.load("test")[0].id           # "gsm8k/test/264"
@@ -21,8 +21,7 @@ from isoflop.core import Problem, Trajectory
 from isoflop.errors import ProblemError, did_you_mean
 from isoflop.specs import Spec, require
 
-Split = Literal["dev", "test"]
-SPLITS: tuple[Split, ...] = ("dev", "test")
+Split = Literal["train", "dev", "test", "ood"]
 StepOracle = Callable[[Trajectory], bool]
 
 
@@ -35,6 +34,7 @@ class ProblemSet(Spec, ABC):
     """
 
     spec_family: ClassVar[str] = "problems"
+    splits: ClassVar[tuple[Split, ...]] = ("dev", "test")
 
     _: KW_ONLY
     limit: int | None = None
@@ -47,8 +47,8 @@ class ProblemSet(Spec, ABC):
 
     def load(self, split: Split) -> tuple[Problem, ...]:
         """The problems of a split, in the set's order. Raises ProblemError where the split cannot be read."""
-        if split not in SPLITS:
-            raise ProblemError(f"split {split!r} is unknown{did_you_mean(split, SPLITS)}")
+        if split not in self.splits:
+            raise ProblemError(f"split {split!r} is unknown{did_you_mean(split, self.splits)}")
         problems = tuple(self.read(split))
         if not problems:
             raise ProblemError(f"{self} has no problem in {split}; a problem set holds at least one")
