@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,10 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from isoflop.errors import ProblemError, SpecError, StoreError
 from isoflop.quietstar import ThoughtModel
@@ -61,6 +66,38 @@ def test_going_on_from_a_checkpoint_keeps_vectors_and_head(settings, tmp_path):
         torch.testing.assert_close(after[name], tensor, msg=name)
 
 
+@pytest.fixture
+def reference_folder(tiny_llama_folder, on_a_plain_model, tmp_path):
+    """A checkpoint as the reference keeps it: a thought's tensors among the model's own, no settings of ours."""
+    model = on_a_plain_model(AutoModelForCausalLM.from_pretrained(tiny_llama_folder), 8)
+    folder = tmp_path / "reference"
+    shutil.copytree(tiny_llama_folder, folder)
+    own = {name: tensor.clone() for name, tensor in model.base.state_dict().items()}
+    save_file({**own, **model.thought_parameters.state_dict()}, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def test_a_checkpoint_of_the_reference_goes_on_with_its_own_thoughts(settings, reference_folder):
+    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 0.0, "n_ahead": None}
+    before = ThoughtModel.load(reference_folder)
+    after = ThoughtModel.load(train(replace(settings, model=str(reference_folder), steps=1, **none)))
+
+    assert (after.config.n_ahead, after.config.thought_ids) == (8, (382, 383))
+    for name, tensor in before.thought_parameters.state_dict().items():
+        torch.testing.assert_close(after.thought_parameters.state_dict()[name], tensor, msg=name)
+
+
+def test_thought_ids_in_the_text_are_refused_with_their_place(settings, reference_folder, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(reference_folder)
+    marks = ["<|startthought|>", "<|endthought|>"]
+    tokenizer.add_tokens([f"<unused{n}>" for n in range(382 - len(tokenizer))] + marks)
+    tokenizer.save_pretrained(reference_folder)
+    data = tmp_path / "marked.txt"
+    data.write_text(f"3 {marks[0]} 4")
+    with pytest.raises(ProblemError, match=r"document 1 holds '<\|startthought\|>' \(id 382, token 3\)"):
+        train(replace(settings, model=str(reference_folder), data=str(data)))
+
+
 def test_bfloat16_multiplies_and_the_weights_stay_in_float32(settings):
     model = ThoughtModel.load(train(replace(settings, precision="bf16", steps=1, recipe="faithful")))
 
@@ -78,6 +115,20 @@ def test_places_to_think_at():
     for wrong in ("everywhere", "random(0)", "random"):
         with pytest.raises(SpecError, match="is unknown; allowed: all, boundary"):
             parse_positions(wrong)
+
+
+@pytest.mark.parametrize("spelling", ["all", "boundary", "random(3)"])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_no_place_to_think_has_padding_at_it_or_after_it(spelling, lengths, seed):
+    texts, real = [["\n"] * length for length in lengths], torch.zeros(len(lengths), 9)
+    for row, length in enumerate(lengths):
+        real[row, :length] = 1
+    anchors, used = parse_positions(spelling).anchors(texts, real, (seed,))
+
+    for row, length in enumerate(lengths):
+        places = anchors[row][used[row]].tolist()
+        assert len(set(places)) == len(places)
+        assert all(place + 1 < length for place in places)
 
 
 def test_text_is_read_from_files_and_refused_with_its_line(tmp_path, settings):

@@ -18,7 +18,9 @@ def train(
     out: Annotated[str, typer.Option("--out", help="The run's folder; a killed run goes on from it.")],
     steps: Annotated[int, typer.Option("--steps", help="Updates.")] = 100,
     recipe: Annotated[str, typer.Option("--recipe", help="corrected, or faithful to the reference.")] = "corrected",
-    n_ahead: Annotated[int, typer.Option("--n-ahead", help="Inputs of a thought, and one.")] = 8,
+    n_ahead: Annotated[
+        int | None, typer.Option("--n-ahead", help="Inputs of a thought, and one: its own, or 8.")
+    ] = None,
     talk: Annotated[int, typer.Option("--talk", help="Tokens predicted after a thought.")] = 4,
     thoughts: Annotated[int, typer.Option("--thoughts", help="Thoughts drawn at each position.")] = 2,
     positions: Annotated[str, typer.Option("--positions", help="all, boundary or random(N).")] = "all",

@@ -60,6 +60,11 @@ def load_checkpoint(
     return base, parameters, config
 
 
+def has_thoughts(model: str) -> bool:
+    """Whether a folder or a hub id holds tensors of a thought, in our format or in the reference's."""
+    return bool(_thought_tensors(_folder(model)))
+
+
 def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
     """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
     folder.mkdir(parents=True, exist_ok=True)

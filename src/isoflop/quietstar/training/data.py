@@ -61,12 +61,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of `length` tokens over documents in an order drawn anew for each time round."""
+    """Windows of `length` tokens over documents in an order drawn anew for each time round. `thought_ids` may stand in
+    no text: start and end of a thought are never visible."""
 
     tokenizer: Any
     documents: Sequence[str]
     length: int
     seed: int
+    thought_ids: Sequence[int] = ()
 
     def batch(self, step: int, size: int) -> Batch:
         """The windows of one step."""
@@ -80,8 +82,15 @@ class Windows:
     def _window(self, number: int) -> list[int]:
         turn, place = divmod(number, len(self.documents))
         random = np.random.default_rng((self.seed, turn))
-        document = self.documents[random.permutation(len(self.documents))[place]]
-        ids: list[int] = self.tokenizer.encode(document)
+        chosen = int(random.permutation(len(self.documents))[place])
+        ids: list[int] = self.tokenizer.encode(self.documents[chosen])
+        for at, token in enumerate(ids):
+            if token in self.thought_ids:
+                mark = self.tokenizer.decode([token])
+                raise ProblemError(
+                    f"document {chosen + 1} holds {mark!r} (id {token}, token {at + 1}), which "
+                    "starts or ends a thought and is never visible; take it out of the text"
+                )
         room = max(0, len(ids) - self.length)
         start = int(np.random.default_rng((self.seed, turn, place)).integers(room + 1))
         return ids[start : start + self.length]

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from isoflop.errors import MissingExtraError, SpecError, StoreError, did_you_mean
-from isoflop.quietstar.checkpoint import DASH, SETTINGS
+from isoflop.quietstar.checkpoint import DASH, has_thoughts
 from isoflop.quietstar.loss import Losses, corrected_losses, faithful_losses
 from isoflop.quietstar.model import ThoughtModel
 from isoflop.quietstar.rollout import draw_and_roll_out
@@ -37,14 +37,15 @@ PRECISIONS = ("no", "bf16")
 @dataclass(frozen=True)
 class Training:
     """One run. `thoughts` are drawn at each position and are each other's baseline; `talk` tokens are predicted after
-    each. A learning rate for each group; `faithful` is the reference's objective, not its learning rates."""
+    each. `n_ahead` is the checkpoint's own where none is given, 8 for new thoughts. A learning rate for each group;
+    `faithful` is the reference's objective, not its learning rates."""
 
     model: str
     data: str
     out: str
     steps: int = 100
     recipe: str = "corrected"
-    n_ahead: int = 8
+    n_ahead: int | None = None
     talk: int = 4
     thoughts: int = 2
     positions: str = "all"
@@ -107,8 +108,9 @@ def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lam
     _same_settings(out, settings)
     documents = read_documents(settings.data)
     tokenizer = load_tokenizer(settings.model)
-    windows = Windows(tokenizer, documents, settings.length, settings.seed)
-    step_module = TrainingStep(_thinking_model(settings, tokenizer), settings).requires_grad_(True)
+    model = _thinking_model(settings, tokenizer)
+    windows = Windows(tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
+    step_module = TrainingStep(model, settings).requires_grad_(True)
     optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
     prepared, optimizer = accelerator.prepare(step_module, optimizer)
     done = _newest(out)
@@ -172,11 +174,13 @@ def _accelerator() -> Any:
 
 def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
     """A checkpoint with thoughts as it is, vectors and head kept; new thoughts on a plain model."""
-    if (Path(settings.model) / SETTINGS).is_file():
+    if has_thoughts(settings.model):
         return ThoughtModel.load(settings.model, settings.n_ahead, dtype="float32")
     base = load_model(settings.model, dtype="float32")
-    start = tokenizer.encode(DASH, add_special_tokens=False)[0]
-    return ThoughtModel.put_on(base, n_ahead=settings.n_ahead, start_token_id=start, seed=settings.seed)
+    # a small vocabulary may have no dashes: then the vectors begin as the mean embedding
+    start = next(iter(tokenizer.encode(DASH, add_special_tokens=False)), None)
+    n_ahead = 8 if settings.n_ahead is None else settings.n_ahead
+    return ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
 
 
 def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
