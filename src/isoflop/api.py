@@ -20,7 +20,7 @@ from isoflop.asking import SamplingParams
 from isoflop.core import Attempt, Problem
 from isoflop.cost.ledger import Budget
 from isoflop.engines.base import Engine, EngineSpec
-from isoflop.problems.base import ProblemSet
+from isoflop.problems.base import ProblemSet, Split
 from isoflop.problems.prompts import PromptFormat
 from isoflop.rewards.base import RewardContext, RewardSpec
 from isoflop.search.base import Strategy
@@ -64,7 +64,7 @@ def study_of(
     sampling: Spelled | Sequence[Spelled] = "sampling()",
     budget: Budget | Sequence[Budget] | None = None,
     seeds: Sequence[int] = (0,),
-    split: Literal["dev", "test"] = "test",
+    split: Split = "test",
     reference: str | None = None,
     comparisons: Literal["reference", "all"] | Sequence[Sequence[str]] = "reference",
     concurrency: int = 16,

@@ -41,10 +41,17 @@ def test_test_is_test_and_dev_is_every_sixteenth_of_train(folder: Path) -> None:
     assert problems.load("test")[3].meta["solution"].endswith("#### 3,000")
 
 
+def test_train_is_the_training_split_without_dev(folder: Path) -> None:
+    problems = GSM8K(str(folder))
+    train, dev = problems.load("train"), problems.load("dev")
+    assert [one.id for one in train][14:17] == ["gsm8k/train/15", "gsm8k/train/17", "gsm8k/train/18"]
+    assert sorted(int(one.answer or -1) for one in (*train, *dev)) == list(range(40))
+
+
 def test_a_file_is_a_test_set_and_has_no_dev(folder: Path) -> None:
     problems = GSM8K(str(folder / "test.jsonl"), limit=2)
     assert len(problems.load("test")) == 2
-    with pytest.raises(ProblemError, match=r"has no dev: .*test.jsonl holds test questions; give the folder"):
+    with pytest.raises(ProblemError, match=r"has no train or dev: .*test.jsonl holds test questions; give the folder"):
         problems.load("dev")
 
 
@@ -74,4 +81,5 @@ def test_the_published_subset_has_the_golds_of_the_published_runs_in_their_order
 def test_the_real_files_have_the_known_sizes() -> None:
     assert len(GSM8K(str(DATA)).load("test")) == 1319
     assert len(GSM8K(str(DATA)).load("dev")) == 468
+    assert len(GSM8K(str(DATA)).load("train")) == 7005
     assert GSM8K(str(DATA), subset="published128").load("dev") == GSM8K(str(DATA)).load("dev")

@@ -80,7 +80,7 @@ def test_variables_are_filled_in_and_can_be_changed(tmp_path: Path) -> None:
         ({"seeds": [-1]}, "-1 is not a whole number"),
         ({"seeds": [1, 1]}, "repeats one"),
         ({"seeds": 3}, r"seeds = 3 is not a list such as \[0, 1\]"),
-        ({"split": "train"}, "allowed: dev, test"),
+        ({"split": "train"}, r"split='train' is none of jsonl\(path='p.jsonl'\); allowed: dev, test"),
         ({"budget": {"flop": 1}}, "did you mean 'flops'"),
         ({"budget": {"tokens": 1.5}}, "tokens = 1.5 is not a whole number"),
         ({"budget": {"tokens": 0}}, "allows nothing"),

@@ -25,7 +25,7 @@ def compare(
     prompt: Annotated[list[str] | None, typer.Option("--prompt", show_default="chat()")] = None,
     sampling: Annotated[list[str] | None, typer.Option("--sampling", show_default="sampling()")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", show_default="0")] = None,
-    split: Annotated[str, typer.Option("--split", help="dev or test.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="Of the problem set: dev, test, or train.")] = "test",
     reference: Annotated[
         str | None,
         typer.Option("--reference", help="The arm that others are tested against.", show_default="the first"),

@@ -1,7 +1,7 @@
 """GSM8K: 8.5 thousand grade-school mathematics word problems (arXiv 2110.14168), the set of the published study.
 
-Test is the official test split. Dev is declared here: every 16th question of the training split (468 of 7,473), so
-that the other 7,005 stay free for training rewards and thoughts. The gold answer stands behind `####`.
+Test is the official test split. Dev is declared here: every 16th question of the training split (468 of 7,473); train
+is the other 7,005, for training rewards and thoughts. The gold answer stands behind `####`.
 
     gsm8k(path='data/gsm8k', limit=64)              # a folder with train.jsonl and test.jsonl
     gsm8k(path='data/gsm8k', subset='published128')  # the study's 128 test questions (arXiv 2412.16260), in its order
@@ -30,10 +30,11 @@ PUBLISHED_SEED, PUBLISHED_QUESTIONS = 42, 128
 class GSM8K(ProblemSet):
     """`path`: a folder with train.jsonl and test.jsonl, or a file of test questions; without it, the hub's copy.
 
-    `subset='published128'` makes test the published study's 128 questions in its order; dev is not changed by it.
+    `subset='published128'` makes test the published study's 128 questions in its order; it does not change the others.
     """
 
     spec_name: ClassVar[str] = "gsm8k"
+    splits: ClassVar[tuple[Split, ...]] = ("train", "dev", "test")
 
     path: str | None = None
     subset: Literal["published128"] | None = None
@@ -47,10 +48,10 @@ class GSM8K(ProblemSet):
 
     def read(self, split: Split) -> tuple[Problem, ...]:
         """The split's problems in file order, or the published subset in the study's order."""
-        source: Literal["train", "test"] = "train" if split == "dev" else "test"
+        source: Literal["train", "test"] = "test" if split == "test" else "train"
         problems = tuple(_problem(row, source, index, where) for index, (where, row) in enumerate(self._rows(source)))
-        if split == "dev":
-            return problems[::DEV_STRIDE]
+        if source == "train":
+            return tuple(one for index, one in enumerate(problems) if (index % DEV_STRIDE == 0) == (split == "dev"))
         return shuffled(problems, PUBLISHED_SEED)[:PUBLISHED_QUESTIONS] if self.subset else problems
 
     def _rows(self, source: Literal["train", "test"]) -> Iterable[tuple[str, Row]]:
@@ -60,7 +61,9 @@ class GSM8K(ProblemSet):
         if path.is_dir():
             path = path / f"{source}.jsonl"
         elif source == "train":
-            raise ProblemError(f"{self} has no dev: {path} holds test questions; give the folder with train.jsonl")
+            raise ProblemError(
+                f"{self} has no train or dev: {path} holds test questions; give the folder with train.jsonl"
+            )
         return ((f"{path} line {line}", row) for line, row in read_jsonl(path))
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from isoflop import specs
 from isoflop.asking import SamplingParams
@@ -28,10 +28,9 @@ from isoflop.rewards.base import RewardSpec
 from isoflop.search.base import Strategy
 
 if TYPE_CHECKING:
-    from isoflop.problems.base import ProblemSet
+    from isoflop.problems.base import ProblemSet, Split
     from isoflop.problems.prompts import PromptFormat
 
-Split = Literal["dev", "test"]
 DEFAULT_REWARD = "logprob()"  # for strategies that ask for a reward where none was named
 DEFAULT_PROMPT = "chat()"
 _SAMPLING, _NO_LIMIT = SamplingParams(), Budget()
@@ -155,7 +154,10 @@ class Study:
 
     def _refuse_wrong_values(self) -> None:
         _require(bool(self.arms), "arms: the study has none; give at least one strategy")
-        _require(self.split in get_args(Split), f"split={self.split!r} is unknown; allowed: dev, test")
+        known = self.problems.splits
+        _require(
+            self.split in known, f"split={self.split!r} is none of {self.problems}{did_you_mean(self.split, known)}"
+        )
         _require(bool(self.seeds), "seeds=[] leaves nothing to run; give at least one, such as seeds=[0]")
         for seed in self.seeds:
             _require(type(seed) is int and seed >= 0, f"seeds: {seed!r} is not a whole number of 0 or more")

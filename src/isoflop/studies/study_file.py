@@ -39,7 +39,7 @@ _DEFAULTS: dict[str, Any] = {"reward": None, "prompt": DEFAULT_PROMPT, "sampling
 _TYPES: dict[str, tuple[type, str]] = {
     "name": (str, "a text"),
     "problems": (str, "a text such as \"gsm8k(path='test.jsonl')\""),
-    "split": (str, '"dev" or "test"'),
+    "split": (str, 'a split of the problem set, such as "test"'),
     "seeds": (list, "a list such as [0, 1]"),
     "reference": (str, "the label of an arm"),
     "concurrency": (int, "a whole number"),
