@@ -5,6 +5,10 @@ finished, the budget shrinks to B_i = B_{i-1} - C, and prefix j gets its share o
 ends when the budget is 0: `width` solutions, for a few more tokens than sampling them, spent where the reward says.
 
     balance([0.9, 0.5, 0.8], width=8, temperature=0.2, rule="round")        # [4, 1, 3]
+
+`score="calibrated"` is not the paper's: shares are in proportion to p-hat(R), the chance that a prefix is right by a
+Platt fit of the reward (`isoflop.stats.calibration`). Where the p-hat of the open prefixes lie no further apart than
+the standard error of the fit, the reward does not tell them apart, and the width is shared evenly.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from isoflop.errors import RewardError, SpecError, did_you_mean
 from isoflop.search.base import Expand, Score, Search, Strategy
 from isoflop.search.choose import generator, systematic
 from isoflop.specs import require
+from isoflop.stats.calibration import Platt
 
 BalanceRule = Literal["round", "ceil", "systematic", "multinomial"]
+ShareRule = Literal["softmax", "calibrated"]
 _ROUNDING = 1e-9  # a share that is whole but for rounding must not be rounded up
 
 
@@ -31,6 +37,9 @@ _ROUNDING = 1e-9  # a share that is whole but for rounding must not be rounded u
 class Rebase(Strategy):
     """`rebase(width=8)`. `temperature` is T of the allocation (0.1 in the paper, 0.2 in its released configuration);
     `balance` the rule that makes whole numbers of the shares (`round` in the paper, `ceil` in its released code).
+
+    `rebase(width=8, score="calibrated", calibration="FILE.json")`: the file is what `Platt.save` writes, read when a
+    search starts. A study's hash holds its name and not what is in it: give a new fit a new name.
     """
 
     spec_name: ClassVar[str] = "rebase"
@@ -39,14 +48,31 @@ class Rebase(Strategy):
     width: int
     temperature: float = 0.1
     balance: BalanceRule = "round"
+    score: ShareRule = field(default="softmax", kw_only=True)
+    calibration: str = field(default="", kw_only=True)
     vote: VoteRule = field(default="weighted", kw_only=True)
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"rebase(width={self.width}): width is the number of solutions, at least 1")
         require(self.temperature > 0, f"rebase(temperature={self.temperature}): must be above 0")
+        if self.score == "softmax":
+            require(
+                not self.calibration,
+                f"rebase(calibration={self.calibration!r}) is given in vain without score='calibrated'",
+            )
+            return
+        require(
+            self.calibration != "",
+            "rebase(score='calibrated') needs calibration='FILE.json', a fit saved by isoflop.stats.calibration.Platt",
+        )
+        require(
+            self.temperature == type(self).temperature,
+            f"rebase(temperature={self.temperature}) is given in vain with score='calibrated', which has none",
+        )
 
     def search(self, root: Trajectory) -> Search:
         """Balance, expand, score, move the finished aside; repeat."""
+        fit = Platt.load(self.calibration) if self.score == "calibrated" else None
         rng = generator(root, "rebase")
         finished: list[Trajectory] = []
         [children] = yield Expand((root,), (self.width,))
@@ -56,8 +82,11 @@ class Rebase(Strategy):
             if not parents:
                 return finished
             rewards = yield Score(parents)
-            left = self.width - len(finished)
-            widths = balance([steps[-1] for steps in rewards], left, self.temperature, self.balance, rng)
+            left, last = self.width - len(finished), [steps[-1] for steps in rewards]
+            if fit is None:
+                widths = balance(last, left, self.temperature, self.balance, rng)
+            else:
+                widths = balance_calibrated(last, left, fit, self.balance, rng)
             kept = [index for index, share in enumerate(widths) if share]
             grown = yield Expand([parents[index] for index in kept], [widths[index] for index in kept])
             children = [node for siblings in grown for node in siblings]
@@ -77,14 +106,34 @@ def balance(
     without one in input order, and the drawn rules use a fixed seed. Raises SpecError for a width, temperature or rule
     that means nothing, RewardError for rewards that are no finite numbers.
     """
-    _check(rewards, width, temperature, rule)
-    if not rewards:
+    require(temperature > 0, f"balance: temperature={temperature} must be above 0")
+    _check(rewards, width, rule)
+    top = max(rewards, default=0.0)
+    return _share([math.exp((reward - top) / temperature) for reward in rewards], width, rule, rng)
+
+
+def balance_calibrated(
+    rewards: Sequence[float],
+    width: int,
+    fit: Platt,
+    rule: BalanceRule = "round",
+    rng: np.random.Generator | None = None,
+) -> list[int]:
+    """As `balance`, by p-hat of rewards in [0, 1]; evenly where all p-hat lie within the fit's standard error."""
+    _check(rewards, width, rule)
+    chances = [float(chance) for chance in fit.probabilities(rewards)]
+    if chances and max(chances) - min(chances) <= fit.standard_error:
+        chances = [1.0] * len(chances)
+    return _share(chances, width, rule, rng)
+
+
+def _share(weights: Sequence[float], width: int, rule: BalanceRule, rng: np.random.Generator | None) -> list[int]:
+    """Whole widths in proportion to the weights."""
+    if not weights:
         return []
-    top = max(rewards)
-    weights = [math.exp((reward - top) / temperature) for reward in rewards]
     total = math.fsum(weights)
     shares = [width * weight / total for weight in weights]
-    order = range(len(rewards)) if rng is None else [int(i) for i in rng.permutation(len(rewards))]
+    order = range(len(weights)) if rng is None else [int(i) for i in rng.permutation(len(weights))]
     if rule == "round":
         return _largest_remainder(shares, width, order)
     if rule == "ceil":
@@ -117,11 +166,10 @@ def _ceil_highest_first(weights: Sequence[float], width: int, order: Sequence[in
     return widths
 
 
-def _check(rewards: Sequence[float], width: int, temperature: float, rule: str) -> None:
+def _check(rewards: Sequence[float], width: int, rule: str) -> None:
     if rule not in get_args(BalanceRule):
         raise SpecError(f"balance rule {rule!r} is unknown{did_you_mean(rule, get_args(BalanceRule))}")
     require(width >= 0, f"balance: width={width} must be 0 or more")
-    require(temperature > 0, f"balance: temperature={temperature} must be above 0")
     require(len(rewards) > 0 or width == 0, f"balance: there is nobody to share a width of {width} among")
     for reward in rewards:
         if not math.isfinite(reward):
