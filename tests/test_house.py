@@ -24,7 +24,10 @@ FLOORS = {
 }
 # Where a heavy package may be imported when a module is loaded. Inside a function it may stand anywhere above.
 HEAVY = {
-    "torch": ("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
+    "torch": (
+        *("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
+        *(f"reward_training/{name}" for name in ("epochs", "hidden", "head_fit", "train_")),
+    ),
     "transformers": ("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
     "ray": (),
     "fastapi": ("serve/",),
