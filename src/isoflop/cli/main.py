@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from isoflop import __version__
-from isoflop.cli import compare, figure, flops, imports, names, plan, quietstar, solve, study, table, timing, tree
+from isoflop.cli import (
+    compare,
+    figure,
+    flops,
+    imports,
+    names,
+    plan,
+    quietstar,
+    reward,
+    solve,
+    study,
+    table,
+    timing,
+    tree,
+)
 from isoflop.cli.guard import DEBUG, guarded
 
 # Options that may be followed by several values, as in `--strategies A B C`.
@@ -37,6 +51,7 @@ app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
 app.add_typer(quietstar_app, name="quietstar")
+app.add_typer(reward.app, name="reward")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))

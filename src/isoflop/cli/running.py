@@ -1,4 +1,4 @@
-"""What `study run`, `compare` and `import` share: make or resume a run, show its progress, print its table."""
+"""What the verbs that run a study share: make or resume a run, show its progress, print its table."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ from isoflop.studies.spec import Study
 
 
 def run_and_print(study: Study, out: Path | None, *, retry_errors: bool, as_json: bool) -> None:
-    """Run what is missing, then print the table. Ctrl-C or SIGTERM leaves a run that the same command resumes."""
-    folder = out or folder_of(study)
+    """Run what is missing, then print the table."""
+    run = Run.create(study, out or folder_of(study))
+    execute_shown(run, retry_errors=retry_errors)
+    print_table(run, as_json=as_json)
+
+
+def execute_shown(run: Run, *, retry_errors: bool) -> None:
+    """Run what is missing, with progress. Ctrl-C or SIGTERM leaves a run that the same command resumes."""
     command = shlex.join(["isoflop", *sys.argv[1:]])
-    run = Run.create(study, folder)
     err = console(err=True)
-    err.print(f"run folder: {folder}", soft_wrap=True)
+    err.print(f"run folder: {run.folder}", soft_wrap=True)
     try:
         with _ending_in_order(), shown(err) as report:
             progress = run.execute(report, retry_errors=retry_errors, command=command)
     except KeyboardInterrupt:
         status = run.status()
-        err.print(f"stopped: {status.done} of {status.total} attempts are stored in {folder}", soft_wrap=True)
+        err.print(f"stopped: {status.done} of {status.total} attempts are stored in {run.folder}", soft_wrap=True)
         err.print(f"go on with: {command}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if progress.errors:
         err.print(f"{progress.errors} attempts failed; rerun them with --retry-errors", soft_wrap=True, style="yellow")
-    print_table(run, as_json=as_json)
 
 
 @contextmanager
