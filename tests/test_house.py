@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "isoflop"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(["specs", "randomness", "thought", "cost", "stats"], 1),
+    **dict.fromkeys(["specs", "randomness", "thought", "countdown", "cost", "stats"], 1),
     **dict.fromkeys(["asking", "core", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
     **dict.fromkeys(["search", "quietstar"], 4),

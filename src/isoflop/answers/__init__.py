@@ -3,4 +3,5 @@
 REGISTRY = {
     "math": "isoflop.answers.graders:MathGrader",
     "choice": "isoflop.answers.graders:ChoiceGrader",
+    "countdown": "isoflop.answers.countdown:CountdownGrader",
 }

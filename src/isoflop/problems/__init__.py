@@ -4,5 +4,7 @@ REGISTRY = {
     "gsm8k": "isoflop.problems.gsm8k:GSM8K",
     "jsonl": "isoflop.problems.jsonl:JSONLines",
     "hub": "isoflop.problems.hub:Hub",
+    "hiddenops": "isoflop.problems.hiddenops:HiddenOps",
+    "countdown": "isoflop.problems.countdown:Countdown",
     "imported": "isoflop.studies.imported:ImportedProblems",
 }
