@@ -19,12 +19,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from isoflop.errors import ProblemError, SpecError, StoreError
 from isoflop.quietstar import ThoughtModel
 from isoflop.quietstar.training.data import read_documents
-from isoflop.quietstar.training.loop import Training, train
+from isoflop.quietstar.training.loop import train
 from isoflop.quietstar.training.positions import parse_positions
+from isoflop.quietstar.training.settings import Training
 
 KILLED_AFTER_STEP_3 = """
 import json, os, signal, sys
-from isoflop.quietstar.training.loop import Training, train
+from isoflop.quietstar.training.loop import train
+from isoflop.quietstar.training.settings import Training
 train(Training(**json.loads(sys.argv[1])), lambda line: line["step"] == 3 and os.kill(os.getpid(), signal.SIGKILL))
 """
 
@@ -94,7 +96,7 @@ def test_thought_ids_in_the_text_are_refused_with_their_place(settings, referenc
     tokenizer.save_pretrained(reference_folder)
     data = tmp_path / "marked.txt"
     data.write_text(f"3 {marks[0]} 4")
-    with pytest.raises(ProblemError, match=r"document 1 holds '<\|startthought\|>' \(id 382, token 3\)"):
+    with pytest.raises(ProblemError, match=r"marked.txt holds '<\|startthought\|>' \(id 382, token 3\)"):
         train(replace(settings, model=str(reference_folder), data=str(data)))
 
 
@@ -134,7 +136,7 @@ def test_no_place_to_think_has_padding_at_it_or_after_it(spelling, lengths, seed
 def test_text_is_read_from_files_and_refused_with_its_line(tmp_path, settings):
     (tmp_path / "b.txt").write_text("two")
     (tmp_path / "a.txt").write_text("one")
-    assert read_documents(str(tmp_path)) == ["one", "two"]
+    assert [document.text for document in read_documents(str(tmp_path))] == ["one", "two"]
     (tmp_path / "a.txt").write_text(" \n")
     with pytest.raises(ProblemError, match=r"a.txt is empty"):
         read_documents(str(tmp_path))

@@ -23,7 +23,12 @@ def train(
     ] = None,
     talk: Annotated[int, typer.Option("--talk", help="Tokens predicted after a thought.")] = 4,
     thoughts: Annotated[int, typer.Option("--thoughts", help="Thoughts drawn at each position.")] = 2,
-    positions: Annotated[str, typer.Option("--positions", help="all, boundary or random(N).")] = "all",
+    positions: Annotated[str, typer.Option("--positions", help="all, boundary, traces or random(N).")] = "all",
+    seeded_steps: Annotated[
+        int, typer.Option("--seeded-steps", help="First steps: learn the data's own thoughts.")
+    ] = 0,
+    seeded_share: Annotated[float, typer.Option("--seeded-share", help="Share of later steps that do, too.")] = 0.0,
+    filler: Annotated[str, typer.Option("--filler", help="Its first token fills up short thoughts.")] = "---",
     length: Annotated[int, typer.Option("--length", help="Tokens of a window.")] = 256,
     batch: Annotated[int, typer.Option("--batch", help="Windows computed at once.")] = 4,
     accumulate: Annotated[int, typer.Option("--accumulate", help="Batches of one update.")] = 1,
@@ -37,8 +42,8 @@ def train(
 ) -> None:
     """Train thoughts on any text. Prints a line per step; the same stands in OUT/log.jsonl."""
     given = dict(locals())
-    from isoflop.quietstar.training.loop import Training
     from isoflop.quietstar.training.loop import train as run
+    from isoflop.quietstar.training.settings import Training
 
     typer.echo(f"saved {run(Training(**given), _say)}")
 

@@ -2,6 +2,7 @@
 
     losses = faithful_losses(model, rollout)
     losses = corrected_losses(model, rollout)
+    losses = seeded_losses(model, rollout)              # the rollout's thoughts are to be learnt as they are
     losses.total.backward()
 
 `faithful` keeps what the reference does by accident: the policy term is a million times its mean; thoughts drawn at
@@ -18,7 +19,7 @@ Legend as in `rollout.py`, and W vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +37,8 @@ REINFORCE_TEMPERATURE = 3.0
 @dataclass(frozen=True, slots=True)
 class Losses:
     """`total` is what is minimised; `base` and `talk_K` are mean nats a token without and after a thought, `nll` their
-    mean, `policy` the policy term before scaling, `reward_BPA` what each thought saved (NaN where it earns nothing)."""
+    mean, `policy` the policy term before scaling, `reward_BPA` what each thought saved (NaN where it earns nothing),
+    `thought_nats` the mean -log p of a thought's token: over drawn thoughts an estimate of their entropy."""
 
     total: torch.Tensor
     nll: torch.Tensor
@@ -45,6 +47,7 @@ class Losses:
     talk_K: torch.Tensor
     reward_BPA: torch.Tensor
     weight_BKPA: torch.Tensor
+    thought_nats: torch.Tensor
 
     @property
     def reward_mean(self) -> torch.Tensor:
@@ -63,13 +66,15 @@ def faithful_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
     baseline = reward_BPA.mean(1, keepdim=True) if reward_BPA.shape[1] > 1 else 0
     advantage_BPA = (reward_BPA - baseline).clamp(min=0)
     earns_BPA = earns_BA[:, None].expand_as(reward_BPA)
-    policy = base.new_zeros(())
+    policy, thought_nats = base.new_zeros(()), base.new_full((), float("nan"))
     if rollout.thoughts_BPAN.shape[-1] and bool(earns_BA.any()):
+        with torch.no_grad():
+            thought_nats = mean_nats(rollout, thought_log_shares(model, rollout, 1.0))
         log_share_BPAN = thought_log_shares(model, rollout, REINFORCE_TEMPERATURE)
         policy = -(advantage_BPA * log_share_BPAN.mean(-1))[earns_BPA].mean()
     nll = 0.5 * base + 0.5 * talk_K.mean()
     reward_BPA = reward_BPA.masked_fill(~earns_BPA, float("nan"))
-    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA)
+    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA, thought_nats)
 
 
 def corrected_losses(
@@ -82,21 +87,40 @@ def corrected_losses(
 ) -> Losses:
     """`alone_BS` are the losses that a thought has to beat, the model's own without a thought if not given; `mixing`
     forces the mixing weight."""
+    losses = _likelihood(model, rollout, alone_BS, mixing)
+    if not rollout.thoughts_BPAN.shape[-1]:
+        return losses
+    log_share_BPAN = thought_log_shares(model, rollout, temperature)
+    advantage_BPA = leave_one_out(losses.reward_BPA.nan_to_num(0))
+    tokens = (rollout.talk_labels_BKA != IGNORED).sum() * advantage_BPA.shape[1]
+    policy = -(advantage_BPA * log_share_BPAN.sum(-1)).sum() / tokens.clamp(min=1)
+    nats = mean_nats(rollout, log_share_BPAN.detach())
+    return replace(losses, total=losses.nll + 0.5 * policy, policy=policy, thought_nats=nats)
+
+
+def seeded_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
+    """Thoughts that were given are learnt like text: their mean nats a token, and the loss after them."""
+    losses = _likelihood(model, rollout)
+    nats = mean_nats(rollout, thought_log_shares(model, rollout, 1.0))
+    return replace(losses, total=losses.nll + nats, thought_nats=nats.detach())
+
+
+def _likelihood(
+    model: ThoughtModel, rollout: Rollout, alone_BS: torch.Tensor | None = None, mixing: float | None = None
+) -> Losses:
+    """Everything but what the thoughts' own tokens are trained by."""
     counts_BKA = rollout.talk_labels_BKA != IGNORED
     base_BS = token_losses(model, rollout.visible_BSH, rollout.labels_BS)
     talk_BKPA, weight_BKPA = talk_losses(model, rollout, mixing)
     alone_BS = base_BS.detach() if alone_BS is None else alone_BS
     saved_BKPA = (rollout.ahead(alone_BS)[:, :, None] - talk_BKPA.detach()) * counts_BKA[:, :, None]
-    reward_BPA, tokens = saved_BKPA.sum(1), counts_BKA.sum() * talk_BKPA.shape[2]
+    reward_BPA = saved_BKPA.sum(1).masked_fill(~counts_BKA.any(1)[:, None], float("nan"))
+    tokens_K = counts_BKA.sum((0, 2)) * talk_BKPA.shape[2]
     base = base_BS.sum() / (rollout.labels_BS != IGNORED).sum().clamp(min=1)
-    policy = base.new_zeros(())
-    if rollout.thoughts_BPAN.shape[-1]:
-        log_share_BPA = thought_log_shares(model, rollout, temperature).sum(-1)
-        policy = -(leave_one_out(reward_BPA) * log_share_BPA).sum() / tokens.clamp(min=1)
-    nll = 0.5 * base + 0.5 * talk_BKPA.sum() / tokens.clamp(min=1)
-    talk_K = talk_BKPA.sum((0, 2, 3)) / (counts_BKA.sum((0, 2)) * talk_BKPA.shape[2]).clamp(min=1)
-    reward_BPA = reward_BPA.masked_fill(~counts_BKA.any(1)[:, None], float("nan"))
-    return Losses(nll + 0.5 * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA)
+    nll = 0.5 * base + 0.5 * talk_BKPA.sum() / tokens_K.sum().clamp(min=1)
+    talk_K = talk_BKPA.sum((0, 2, 3)) / tokens_K.clamp(min=1)
+    none = base.new_full((), float("nan"))
+    return Losses(nll, nll, base.new_zeros(()), base, talk_K, reward_BPA, weight_BKPA, none)
 
 
 def leave_one_out(reward_BPA: torch.Tensor) -> torch.Tensor:
@@ -131,6 +155,12 @@ def thought_log_shares(model: ThoughtModel, rollout: Rollout, temperature: float
     sampled = rollout.thoughts_BPAN.shape[-1]
     scores_BPANW = model.thought_logits(rollout.thought_BGPAH[:, :sampled]).permute(0, 2, 3, 1, 4) / temperature
     return scores_BPANW.log_softmax(-1).gather(-1, rollout.thoughts_BPAN[..., None])[..., 0]
+
+
+def mean_nats(rollout: Rollout, log_share_BPAN: torch.Tensor) -> torch.Tensor:
+    """The mean of -log p over the tokens of the thoughts that count; 0 where none does."""
+    used_BPAN = rollout.used_BA[:, None, :, None].expand_as(log_share_BPAN)
+    return -(log_share_BPAN * used_BPAN).sum() / used_BPAN.sum().clamp(min=1)
 
 
 def mean_of_nonzero(losses: torch.Tensor) -> torch.Tensor:

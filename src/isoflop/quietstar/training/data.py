@@ -1,6 +1,7 @@
 """Text to train on: a JSON Lines file with a text column, plain text files, or a data set of the hub.
 
     documents = read_documents("text.jsonl")                 # also notes.txt, a folder of .txt, hub:owner/name:train
+    documents[0].text, documents[0].traces
     window = Windows(tokenizer, documents, length=256, seed=0).batch(step=3, size=8)
 
 A document longer than the window gives a window by chance, another each time it comes round; a shorter one is filled up
@@ -19,15 +20,25 @@ import torch
 
 from isoflop.errors import ProblemError
 from isoflop.problems.hub import hub_rows
-from isoflop.problems.rows import open_file, read_jsonl, text_in
+from isoflop.problems.rows import Row, open_file, read_jsonl, text_in
+from isoflop.quietstar.training.traces import PlacedTrace, Trace, place_traces, traces_in
 
 
-def read_documents(source: str, column: str = "text") -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text, where it came from, and what is to be thought in it where that is known."""
+
+    text: str
+    where: str
+    traces: tuple[Trace, ...] = ()
+
+
+def read_documents(source: str, column: str = "text") -> list[Document]:
     """Every document of a source. Raises ProblemError for one that is missing, empty or without its column."""
     if source.startswith("hub:"):
         name, _, split = source.removeprefix("hub:").partition(":")
         rows = hub_rows(name, None, split or "train", "or give a local file")
-        found = [text_in(row, column, where) for where, row in rows]
+        found = [_document(row, column, where) for where, row in rows]
     else:
         found = _read_files(Path(source).expanduser(), column)
     if not found:
@@ -35,28 +46,35 @@ def read_documents(source: str, column: str = "text") -> list[str]:
     return found
 
 
-def _read_files(path: Path, column: str) -> list[str]:
+def _document(row: Row, column: str, where: str) -> Document:
+    text = text_in(row, column, where)
+    return Document(text, where, traces_in(row, text, where))
+
+
+def _read_files(path: Path, column: str) -> list[Document]:
     if path.suffix == ".jsonl":
-        return [text_in(row, column, f"{path} line {line}") for line, row in read_jsonl(path)]
+        return [_document(row, column, f"{path} line {line}") for line, row in read_jsonl(path)]
     files = sorted(path.glob("*.txt")) if path.is_dir() else [open_file(path)]
-    texts = []
+    found = []
     for file in files:
         try:
-            texts.append(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ProblemError(f"{file}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
-        if not texts[-1].strip():
+        if not text.strip():
             raise ProblemError(f"{file} is empty; fill it or remove it")
-    return texts
+        found.append(Document(text, str(file)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """ids [B, S], which are real, and the text of each token."""
+    """ids [B, S], which are real, the text of each token, and the traces that have a token after them."""
 
     ids_BS: torch.Tensor
     real_BS: torch.Tensor
     texts: list[list[str]]
+    traces: list[list[PlacedTrace]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +83,46 @@ class Windows:
     no text: start and end of a thought are never visible."""
 
     tokenizer: Any
-    documents: Sequence[str]
+    documents: Sequence[Document]
     length: int
     seed: int
     thought_ids: Sequence[int] = ()
 
     def batch(self, step: int, size: int) -> Batch:
         """The windows of one step."""
-        rows = [self._window(step * size + place) for place in range(size)]
-        ids_BS, real_BS = torch.zeros(2, size, self.length, dtype=torch.long).unbind(0)
-        for place, row in enumerate(rows):
-            ids_BS[place, : len(row)] = torch.tensor(row, dtype=torch.long)
-            real_BS[place, : len(row)] = 1
-        return Batch(ids_BS, real_BS, [[self.tokenizer.decode([token]) for token in row] for row in rows])
+        return self._batched([self._drawn(step * size + place) for place in range(size)])
 
-    def _window(self, number: int) -> list[int]:
+    def openings(self, numbers: Sequence[int]) -> Batch:
+        """The first window of each of these documents."""
+        return self._batched([self._cut(self.documents[number], 0) for number in numbers])
+
+    def _batched(self, rows: list[tuple[list[int], list[PlacedTrace]]]) -> Batch:
+        ids_BS, real_BS = torch.zeros(2, len(rows), self.length, dtype=torch.long).unbind(0)
+        for place, (ids, _) in enumerate(rows):
+            ids_BS[place, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+            real_BS[place, : len(ids)] = 1
+        texts = [[self.tokenizer.decode([token]) for token in ids] for ids, _ in rows]
+        return Batch(ids_BS, real_BS, texts, [traces for _, traces in rows])
+
+    def _drawn(self, number: int) -> tuple[list[int], list[PlacedTrace]]:
         turn, place = divmod(number, len(self.documents))
         random = np.random.default_rng((self.seed, turn))
-        chosen = int(random.permutation(len(self.documents))[place])
-        ids: list[int] = self.tokenizer.encode(self.documents[chosen])
+        document = self.documents[int(random.permutation(len(self.documents))[place])]
+        return self._cut(document, float(np.random.default_rng((self.seed, turn, place)).random()))
+
+    def _cut(self, document: Document, share: float) -> tuple[list[int], list[PlacedTrace]]:
+        """The window that begins at a `share` of the places where it can, and its traces."""
+        tokenized = self.tokenizer(document.text, return_offsets_mapping=True)
+        ids, ends = tokenized["input_ids"], [end for _, end in tokenized["offset_mapping"]]
         for at, token in enumerate(ids):
             if token in self.thought_ids:
                 mark = self.tokenizer.decode([token])
                 raise ProblemError(
-                    f"document {chosen + 1} holds {mark!r} (id {token}, token {at + 1}), which "
-                    "starts or ends a thought and is never visible; take it out of the text"
+                    f"{document.where} holds {mark!r} (id {token}, token {at + 1}), which starts or ends a thought and "
+                    "is never visible; take it out of the text"
                 )
-        room = max(0, len(ids) - self.length)
-        start = int(np.random.default_rng((self.seed, turn, place)).integers(room + 1))
-        return ids[start : start + self.length]
+        traces = place_traces(self.tokenizer, document.traces, ends, document.where, self.thought_ids)
+        start = int(share * (max(0, len(ids) - self.length) + 1))
+        window = ids[start : start + self.length]
+        moved = [PlacedTrace(trace.place - start, trace.ids) for trace in traces]
+        return window, [trace for trace in moved if 0 <= trace.place < len(window) - 1]

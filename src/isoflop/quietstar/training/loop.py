@@ -14,91 +14,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from isoflop.errors import MissingExtraError, SpecError, StoreError, did_you_mean
+from isoflop.errors import MissingExtraError, ProblemError, SpecError, StoreError
 from isoflop.quietstar.checkpoint import DASH, has_thoughts
-from isoflop.quietstar.loss import Losses, corrected_losses, faithful_losses
+from isoflop.quietstar.loss import Losses
 from isoflop.quietstar.model import ThoughtModel
-from isoflop.quietstar.rollout import draw_and_roll_out
-from isoflop.quietstar.training.data import Batch, Windows, read_documents
-from isoflop.quietstar.training.positions import parse_positions
+from isoflop.quietstar.training.data import Document, Windows, read_documents
+from isoflop.quietstar.training.settings import Training
+from isoflop.quietstar.training.step import TrainingStep
 from isoflop.runtime.loading import load_model, load_tokenizer
-
-RECIPES = ("corrected", "faithful")
-PRECISIONS = ("no", "bf16")
-
-
-@dataclass(frozen=True)
-class Training:
-    """One run. `thoughts` are drawn at each position and are each other's baseline; `talk` tokens are predicted after
-    each. `n_ahead` is the checkpoint's own where none is given, 8 for new thoughts. A learning rate for each group;
-    `faithful` is the reference's objective, not its learning rates."""
-
-    model: str
-    data: str
-    out: str
-    steps: int = 100
-    recipe: str = "corrected"
-    n_ahead: int | None = None
-    talk: int = 4
-    thoughts: int = 2
-    positions: str = "all"
-    length: int = 256
-    batch: int = 4
-    accumulate: int = 1
-    base_rate: float = 1e-6
-    vector_rate: float = 1e-5
-    head_rate: float = 1e-4
-    warmup_steps: int = 20
-    precision: str = "no"
-    save_every: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise SpecError(f"recipe={self.recipe!r} is unknown{did_you_mean(self.recipe, RECIPES)}")
-        if self.precision not in PRECISIONS:
-            raise SpecError(f"precision={self.precision!r} is unknown{did_you_mean(self.precision, PRECISIONS)}")
-        if self.recipe == "corrected" and self.thoughts < 2:
-            raise SpecError(f"thoughts={self.thoughts}: a thought is compared with the others there; give at least 2")
-        for name in ("steps", "talk", "length", "batch", "accumulate", "save_every", "thoughts"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name}={getattr(self, name)} must be at least 1")
-        parse_positions(self.positions)
-
-
-class TrainingStep(nn.Module):
-    """One forward of a step, as accelerate wants it: a module whose forward gives the losses."""
-
-    def __init__(self, model: ThoughtModel, settings: Training) -> None:
-        super().__init__()
-        self.model, self.settings = model, settings
-
-    def forward(self, batch: Batch, micro: int) -> Losses:
-        """Draw thoughts for a batch and score them; `micro` counts batches from the start of the run."""
-        settings, device = self.settings, self.model.device
-        anchors_BA, used_BA = parse_positions(settings.positions).anchors(
-            batch.texts, batch.real_BS, (settings.seed, micro)
-        )
-        generator = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + micro)
-        rollout = draw_and_roll_out(
-            self.model,
-            batch.ids_BS.to(device),
-            batch.real_BS.to(device),
-            lambda _, logits_BCW: _drawn(logits_BCW, generator),
-            thoughts=settings.thoughts,
-            talk=settings.talk,
-            anchors_BA=anchors_BA.to(device),
-            used_BA=used_BA.to(device),
-        )
-        objective = corrected_losses if settings.recipe == "corrected" else faithful_losses
-        return objective(self.model, rollout)
 
 
 def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
@@ -110,7 +40,8 @@ def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lam
     tokenizer = load_tokenizer(settings.model)
     model = _thinking_model(settings, tokenizer)
     windows = Windows(tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
-    step_module = TrainingStep(model, settings).requires_grad_(True)
+    filler = _seed_filler(settings, model, documents, tokenizer)
+    step_module = TrainingStep(model, settings, filler).requires_grad_(True)
     optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
     prepared, optimizer = accelerator.prepare(step_module, optimizer)
     done = _newest(out)
@@ -130,7 +61,7 @@ def _one_step(
     accelerator: Any, prepared: nn.Module, optimizer: Any, windows: Windows, settings: Training, step: int
 ) -> dict[str, Any]:
     """One update; what is logged of it, a mean over its batches."""
-    began, lines, tokens = time.perf_counter(), [], 0
+    began, lines, tokens, seeded = time.perf_counter(), [], 0, settings.seeded(step)
     for group in optimizer.param_groups:
         group["lr"] = group["full_rate"] * _rate_share(step, settings)
     for part in range(settings.accumulate):
@@ -138,7 +69,7 @@ def _one_step(
         batch = windows.batch(micro, settings.batch)
         # accelerate's own mixed precision is one setting for a whole process, a notebook's second run included
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            losses = prepared(batch, micro)
+            losses, _ = prepared(batch, micro, seeded)
         accelerator.backward(losses.total / settings.accumulate)
         lines.append(_figures(losses))
         tokens += int(batch.real_BS.sum())
@@ -148,7 +79,7 @@ def _one_step(
     optimizer.zero_grad()
     means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
     rate = tokens / (time.perf_counter() - began)
-    return {"step": step + 1, **means, **norms, "tokens_per_second": rate}
+    return {"step": step + 1, "seeded": seeded, **means, **norms, "tokens_per_second": rate}
 
 
 def _figures(losses: Losses) -> dict[str, float]:
@@ -157,6 +88,7 @@ def _figures(losses: Losses) -> dict[str, float]:
         "nats_without": losses.base.item(),
         "nats_with": losses.talk_K[0].item(),
         "reward": losses.reward_mean.item(),
+        "thought_nats": losses.thought_nats.item(),
         "weight": losses.weight_BKPA[:, 0].mean().item(),
     }
 
@@ -183,6 +115,27 @@ def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
     return ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
 
 
+def filler_token(tokenizer: Any, filler: str) -> int:
+    """The first token of a text."""
+    ids = tokenizer.encode(filler, add_special_tokens=False)
+    if not ids:
+        raise SpecError(f"filler={filler!r} is no token of this model's vocabulary; give a text that is")
+    return int(ids[0])
+
+
+def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Document], tokenizer: Any) -> int:
+    """What fills up short thoughts, 0 where none is seeded. Refuses seeding without thoughts, or tokens, to learn."""
+    if not (settings.seeded_steps or settings.seeded_share):
+        return 0
+    if not any(document.traces for document in documents):
+        raise ProblemError(
+            f"{settings.data} has no column 'thoughts', which seeded steps learn; see docs/quiet-star.md"
+        )
+    if not model.config.sampled_tokens:
+        raise SpecError(f"n_ahead={model.config.n_ahead} leaves a thought no token to seed; give at least 4")
+    return filler_token(tokenizer, settings.filler)
+
+
 def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
     """Base, vectors and talk head, each with its own learning rate."""
     parameters = model.thought_parameters
@@ -202,11 +155,6 @@ def _rate_share(step: int, settings: Training) -> float:
 def _norm(parameters: list[torch.Tensor]) -> float:
     found = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
     return float(torch.stack(found).norm()) if found else 0.0
-
-
-def _drawn(logits_BCW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    shares = logits_BCW.float().softmax(-1)
-    return torch.multinomial(shares.flatten(0, 1), 1, generator=generator).view(logits_BCW.shape[:-1])
 
 
 def _folder(out: Path, step: int) -> Path:

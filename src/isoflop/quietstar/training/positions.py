@@ -17,26 +17,35 @@ import torch
 
 from isoflop.errors import SpecError
 
-ALLOWED = "allowed: all, boundary (after a token that ends a line), random(N)"
+ALLOWED = (
+    "allowed: all, boundary (after a token that ends a line), traces (where the text's own thoughts are), random(N)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """`kind` is all, boundary or random; `count` is how many by chance."""
+    """`kind` is all, boundary, traces or random; `count` is how many by chance."""
 
     kind: str
     count: int = 0
 
     def anchors(
-        self, texts: Sequence[Sequence[str]], real_BS: torch.Tensor, seed: tuple[int, ...]
+        self,
+        texts: Sequence[Sequence[str]],
+        real_BS: torch.Tensor,
+        seed: tuple[int, ...],
+        traces: Sequence[Sequence[int]] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Anchors [B, A] and which of them are used. Only positions with a token after them are taken."""
+        """Anchors [B, A] and which of them are used. Only positions with a token after them are taken; `traces` are
+        the places where the texts' own thoughts stand."""
         random = np.random.default_rng(seed)
-        rows = [self._row(text, int(real.sum()), random) for text, real in zip(texts, real_BS, strict=True)]
+        rows: list[Sequence[int]] = list(traces)
+        if self.kind != "traces":
+            rows = [self._row(text, int(real.sum()), random) for text, real in zip(texts, real_BS, strict=True)]
         anchors_BA = torch.zeros(len(rows), max(1, *map(len, rows)), dtype=torch.long)
         used_BA = torch.zeros_like(anchors_BA, dtype=torch.bool)
         for place, row in enumerate(rows):
-            anchors_BA[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+            anchors_BA[place, : len(row)] = torch.tensor(list(row), dtype=torch.long)
             used_BA[place, : len(row)] = True
         return anchors_BA, used_BA
 
@@ -51,7 +60,7 @@ class Positions:
 
 def parse_positions(text: str) -> Positions:
     """Raises SpecError for a spelling that names no places."""
-    if text in ("all", "boundary"):
+    if text in ("all", "boundary", "traces"):
         return Positions(text)
     found = re.fullmatch(r"random\((\d+)\)", text)
     if found is None or int(found[1]) < 1:
