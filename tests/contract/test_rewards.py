@@ -174,8 +174,9 @@ def test_in_a_search_it_is_paid_once_and_under_its_own_role(reward):
     reward.score = lambda nodes: told.append(score(nodes)) or told[-1]
     attempts = searched(reward, strategy)
     assert {attempt.stop for attempt in attempts.values()} == {Stop.FINISHED}
-    booked = sum(a.charged["reward"].flops for a in attempts.values() if "reward" in a.charged)
-    assert booked == sum(sum(flops(scores)) for scores in told)
+    for book in ("spent", "charged"):
+        booked = sum(getattr(a, book)["reward"].flops for a in attempts.values() if "reward" in a.charged)
+        assert booked == sum(cost.flops for scores in told for paid in getattr(scores, book) for cost in paid.values())
 
 
 def test_a_budget_is_kept_with_the_reward_in_it(reward):

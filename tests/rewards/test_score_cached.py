@@ -9,9 +9,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoflop import specs
-from isoflop.asking import Prompt
+from isoflop.answers.graders import MathGrader
+from isoflop.asking import Prompt, SamplingParams
 from isoflop.core import Origin, Problem, Step, Trajectory
+from isoflop.engines.scripted import Scripted
 from isoflop.rewards.base import RewardContext
+from isoflop.search.drive import drive
+from isoflop.search.job import Job
 
 SPECS = {
     "math_shepherd": "math_shepherd({!r})",
@@ -22,6 +26,7 @@ SPECS = {
     "outcome": "outcome({!r})",
     "judge": "judge({!r}, prompt='{{question}} {{solution}} right?')",
 }
+GRADER = MathGrader(fallback=None)
 LINES = ["She has 3 apples.\n", "3 + 4 = 7\n", "12 - 5 = 7\n", "So she has 7.\n", "\n", "The answer is: 7\n"]
 
 
@@ -153,6 +158,34 @@ def test_few_slots_give_the_same_rewards_and_book_what_is_computed_again(checkpo
             same(told, naive.score([*one, *two]))
             again += sum(cost["reward"].recomputed_tokens for cost in told.spent if cost)
         assert again > 0
+
+
+def searched(reward, strategy="rebase(width=4)"):
+    """Three searches at once, each with its books."""
+    parsed, prompt = specs.parse("strategy", strategy), Prompt(text="How many?\n")
+    jobs = [
+        [Job(name, Problem(name, f"How many has {name}?", "4"), prompt, parsed, SamplingParams(), 0, GRADER, reward)]
+        for name in "abc"
+    ]
+    return {attempt.key: attempt for attempt in drive(jobs, Scripted(steps=4).open())}
+
+
+def test_what_is_computed_again_after_eviction_is_spent_and_never_charged(checkpoints):
+    roomy = opened("qwen_prm", checkpoints)
+    bytes_per_slot = 512 * roomy.scorer.prices.pricer.kv_bytes_per_token
+    free = searched(roomy)
+    for slots in (1, 2, 5):
+        tight = searched(opened("qwen_prm", checkpoints, memory_gb=slots * bytes_per_slot / 1e9 + 1e-9))
+        again = 0
+        for name, attempt in tight.items():
+            wanted, charged, spent = (c["reward"] for c in (free[name].charged, attempt.charged, attempt.spent))
+            for figure in ("flops", "executed_flops", "prompt_tokens", "cached_tokens", "naive_flops"):
+                assert getattr(charged, figure) == getattr(wanted, figure)
+            assert (charged.recomputed_tokens, spent.prompt_tokens) == (0, charged.prompt_tokens)
+            assert (spent.flops > charged.flops) == (spent.recomputed_tokens > 0)
+            again += spent.recomputed_tokens
+        assert again > 0
+    assert all(attempt.spent["reward"].flops == attempt.charged["reward"].flops for attempt in free.values())
 
 
 def test_a_released_search_is_forgotten_and_gives_its_slots_back(checkpoints):

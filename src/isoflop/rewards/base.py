@@ -23,16 +23,23 @@ from isoflop.specs import Spec
 class Scores:
     """One tuple of step rewards for each trajectory, and what scoring it took, by role (empty where it was free).
 
-    `logits`, where a model made the rewards: for each trajectory and step the raw numbers that it read.
+    `logits`, where a model made the rewards: for each trajectory and step the raw numbers that it read. `charged`: what
+    scoring takes where nothing has to be computed again because memory ran out; left out, it is what was spent.
     """
 
     rewards: tuple[tuple[float, ...], ...]
     spent: tuple[Mapping[Role, Cost], ...] = ()
     logits: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    charged: tuple[Mapping[Role, Cost], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.charged:
+            object.__setattr__(self, "charged", self.spent)
 
     def part(self, start: int, end: int) -> Scores:
         """The scores of trajectories start..end."""
-        return Scores(self.rewards[start:end], self.spent[start:end], self.logits[start:end])
+        own = slice(start, end)
+        return Scores(self.rewards[own], self.spent[own], self.logits[own], self.charged[own])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ specs.parse("reward", "ensemble([qwen_prm('a'), logprob()], combine='min')").ope
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from isoflop.core import Trajectory
-from isoflop.cost.ledger import Ledger
+from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.errors import RewardError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores
+from isoflop.rewards.owed import Owed
 from isoflop.specs import require
 
 Combine = Literal["mean", "min", "product"]
@@ -50,23 +51,22 @@ class EnsembleReward(Reward):
     def __init__(self, members: Sequence[Reward], combine: Combine) -> None:
         self.members, self.combine = tuple(members), combine
         self.guides_search = all(member.guides_search for member in members)
-        self._owed: dict[str, Ledger] = {}  # by search, what members had computed when another one failed
+        self._owed_spent, self._owed_charged = Owed(), Owed()  # what members had computed when another one failed
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
         """Raises RewardError where any member does: a missing opinion is not left out."""
         told = self._ask(trajectories)
-        rewards, logits, spent = [], [], []
+        rewards, logits = [], []
         for index in range(len(trajectories)):
             steps = zip(*(scores.rewards[index] for scores in told), strict=True)
             rewards.append(tuple(_COMBINED[self.combine](step) for step in steps))
             raw = [scores.logits[index] for scores in told if scores.logits]
             logits.append(tuple(sum(step, ()) for step in zip(*raw, strict=True)))
-            owed = self._owed.pop(trajectories[index].origin.search, Ledger())
-            for scores in told:
-                owed.charge_all(scores.spent[index] if scores.spent else {})
-            spent.append(owed.by_role())
         has_logits = any(scores.logits for scores in told)
-        return Scores(tuple(rewards), tuple(spent), tuple(logits) if has_logits else ())
+        searches = [trajectory.origin.search for trajectory in trajectories]
+        spent = self._owed_spent.settle(searches, _together([scores.spent for scores in told], len(searches)))
+        charged = self._owed_charged.settle(searches, _together([scores.charged for scores in told], len(searches)))
+        return Scores(tuple(rewards), spent, tuple(logits) if has_logits else (), charged)
 
     def price(self, parent: Trajectory, tokens: int) -> int:
         """All members' together."""
@@ -74,7 +74,8 @@ class EnsembleReward(Reward):
 
     def release(self, search: str) -> None:
         """Tell every member."""
-        self._owed.pop(search, None)
+        self._owed_spent.forget(search)
+        self._owed_charged.forget(search)
         for member in self.members:
             member.release(search)
 
@@ -89,11 +90,20 @@ class EnsembleReward(Reward):
             for member in self.members:
                 told.append(member.score(trajectories))
         except RewardError:
-            for scores in told:
-                for trajectory, spent in zip(trajectories, scores.spent, strict=False):
-                    self._owed.setdefault(trajectory.origin.search, Ledger()).charge_all(spent)
+            searches = [trajectory.origin.search for trajectory in trajectories]
+            self._owed_spent.keep(searches, _together([scores.spent for scores in told], len(searches)))
+            self._owed_charged.keep(searches, _together([scores.charged for scores in told], len(searches)))
             raise
         return told
+
+
+def _together(members: Sequence[Sequence[Mapping[Role, Cost]]], count: int) -> list[Mapping[Role, Cost]]:
+    """For each of `count` trajectories what all members took; one that says nothing was free."""
+    books = [Ledger() for _ in range(count)]
+    for costs in members:
+        for book, cost in zip(books, costs, strict=False):
+            book.charge_all(cost)
+    return [book.by_role() for book in books]
 
 
 _COMBINED: dict[str, Callable[[Sequence[float]], float]] = {

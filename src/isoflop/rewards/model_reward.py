@@ -19,11 +19,12 @@ from itertools import islice
 from typing import Literal
 
 from isoflop.core import Channel, Step, Trajectory
-from isoflop.cost.ledger import ZERO, Cost, Ledger, Role
+from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.errors import RewardError
 from isoflop.rewards.base import Reward, Scores
 from isoflop.rewards.encode import Encoder, Passage
 from isoflop.rewards.format import ReadOut
+from isoflop.rewards.owed import Owed
 from isoflop.rewards.scorer import Outlook, Reading, Scorer
 
 Thinking = Literal["include", "skip"]
@@ -55,7 +56,7 @@ class ModelReward(Reward):
         self._tokens_per_step = max(0, len(two.tokens) - len(one.tokens))
         self._seen: dict[str, set[Trajectory]] = {}  # by search, what has been scored
         self._lengths: dict[str, dict[Trajectory, int]] = {}  # by search, tokens of a path, for prices
-        self._owed: dict[str, Ledger] = {}  # what was computed for a search and not yet told, as another one failed
+        self._owed_spent, self._owed_charged = Owed(), Owed()
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
         """Raises RewardError for a text that is too long and for logits that are not finite."""
@@ -64,20 +65,22 @@ class ModelReward(Reward):
         owners = [each.search for each in asked for _ in each.passages]
         readings = iter(self.scorer.read(passages, owners))
         told = [list(islice(readings, len(each.passages))) for each in asked]
-        spent = [_spent(own) for own in told]
+        searches = [each.search for each in asked]
+        spent = [_sum([reading.cost for reading in own]) for own in told]
+        charged = [_sum([reading.charged for reading in own]) for own in told]
         try:
             logits = tuple(
                 _finite(each.of_steps(own), node) for node, each, own in zip(trajectories, asked, told, strict=True)
             )
         except RewardError:
-            for each, costs in zip(asked, spent, strict=True):
-                self._owed.setdefault(each.search, Ledger()).charge_all(costs)
+            self._owed_spent.keep(searches, spent)
+            self._owed_charged.keep(searches, charged)
             raise
         for trajectory in trajectories:
             self._seen.setdefault(trajectory.origin.search, set()).add(trajectory)
         rewards = tuple(tuple(to_reward(step, self.readout) for step in steps) for steps in logits)
-        paid = tuple(self._with_owed(each.search, costs) for each, costs in zip(asked, spent, strict=True))
-        return Scores(rewards, paid, logits)
+        paid, due = self._owed_spent.settle(searches, spent), self._owed_charged.settle(searches, charged)
+        return Scores(rewards, paid, logits, due)
 
     def price(self, parent: Trajectory, tokens: int) -> int:
         """An upper bound for text that keeps to the assumptions at the top of this file."""
@@ -90,8 +93,10 @@ class ModelReward(Reward):
 
     def release(self, search: str) -> None:
         """Forget the search."""
-        for held in (self._seen, self._lengths, self._owed):
+        for held in (self._seen, self._lengths):
             held.pop(search, None)
+        self._owed_spent.forget(search)
+        self._owed_charged.forget(search)
         self.scorer.release(search)
 
     def close(self) -> None:
@@ -139,16 +144,9 @@ class ModelReward(Reward):
                 "nothing is cut off: use a reward model with a longer context, or a smaller sampling(max_tokens=...)"
             )
 
-    def _with_owed(self, search: str, costs: Mapping[Role, Cost]) -> Mapping[Role, Cost]:
-        owed = self._owed.pop(search, None)
-        if owed is None:
-            return costs
-        owed.charge_all(costs)
-        return owed.by_role()
 
-
-def _spent(readings: Sequence[Reading]) -> Mapping[Role, Cost]:
-    return {"reward": sum((reading.cost for reading in readings), ZERO)} if readings else {}
+def _sum(costs: Sequence[Cost]) -> Mapping[Role, Cost]:
+    return {"reward": sum(costs, ZERO)} if costs else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,10 @@ class _Search:
 
 @dataclass(eq=False, slots=True)
 class _Wanted:
-    """A passage on its way: `keys` name its prefixes at its reads; its tokens from `start` on go through `slot`."""
+    """A passage on its way: `keys` name its prefixes at its reads; its tokens from `start` on go through `slot`.
+
+    Those from `new` on are read for the first time: the ones before were evicted.
+    """
 
     place: int
     search: _Search
@@ -56,7 +59,7 @@ class _Wanted:
     slot: int = -1
     start: int = 0
     unread: tuple[int, ...] = ()  # which of the reads are not known
-    recomputed: int = 0
+    new: int = 0
 
 
 class CachedScorer(Scorer):
@@ -78,19 +81,21 @@ class CachedScorer(Scorer):
     def read(self, passages: Sequence[Passage], searches: Sequence[str]) -> list[Reading]:
         """Only what is not known is computed; a passage pays for what was computed on its behalf."""
         wanted = [self._wanted(i, *each) for i, each in enumerate(zip(passages, searches, strict=True))]
-        costs = [self.prices.cost(len(each.tokens), 0, 0) for each in wanted]
+        nothing = [self.prices.cost(len(each.tokens), 0, 0) for each in wanted]
+        costs = [(none, none) for none in nothing]
         waiting = wanted
         while waiting:
             wave, waiting = self._wave(waiting)
             for each in wave:
-                costs[each.place] = self._cost(each, len(wave))
+                costs[each.place] = self._costs(each, len(wave))
             self._forward(wave)
         readings = []
-        for each, cost in zip(wanted, costs, strict=True):
+        for each, both in zip(wanted, costs, strict=True):
             logits = tuple(each.search.known[key] for key in each.keys)
             naive = self.prices.flops(0, len(each.tokens), len(each.reads))
             held = int(self._held[each.search.slots].sum()) * self.prices.pricer.kv_bytes_per_token
-            readings.append(Reading(logits, replace(cost, naive_flops=naive, kv_held_bytes=held)))
+            spent, charged = (replace(cost, naive_flops=naive, kv_held_bytes=held) for cost in both)
+            readings.append(Reading(logits, spent, charged))
         return readings
 
     def price(self, outlook: Outlook) -> int:
@@ -167,14 +172,14 @@ class CachedScorer(Scorer):
             if taken is None:
                 return False
             slot = taken
-            if slot != source:
-                self._give_up(slot)
-                wanted.search.slots.append(slot)
-                self._owner[slot] = wanted.search
-                if source is not None and start:
-                    self.runner.slots.copy(source, [slot], start)
+            if slot != source and source is not None and start:
+                self.runner.slots.copy(source, [slot], start)
+            self._give_up(slot)
+            wanted.search.slots.append(slot)
+            self._owner[slot] = wanted.search
         seen = max((_common(wanted.tokens, old) for old in wanted.search.evicted), default=0)
-        wanted.slot, wanted.start, wanted.recomputed = slot, start, max(0, seen - start)
+        wanted.slot, wanted.start = slot, start
+        wanted.new = max(start, min(seen, wanted.reads[wanted.unread[0]]))
         self._table[slot, : len(wanted.tokens)] = wanted.tokens
         self._held[slot] = start
         self._clock += 1
@@ -212,10 +217,12 @@ class CachedScorer(Scorer):
             for i in each.unread:
                 each.search.known[each.keys[i]] = tuple(next(logits))
 
-    def _cost(self, each: _Wanted, rows: int) -> Cost:
-        tokens = len(each.tokens) - each.start
-        cost = self.prices.cost(each.start, tokens, len(each.unread), rows=rows)
-        return replace(cost, prompt_tokens=tokens - each.recomputed, recomputed_tokens=each.recomputed)
+    def _costs(self, each: _Wanted, rows: int) -> tuple[Cost, Cost]:
+        """What was spent on a passage, and what it is charged."""
+        length, reads = len(each.tokens), len(each.unread)
+        spent = self.prices.cost(each.start, length - each.start, reads, rows=rows)
+        charged = self.prices.cost(each.new, length - each.new, reads, rows=rows)
+        return replace(spent, prompt_tokens=length - each.new, recomputed_tokens=each.new - each.start), charged
 
 
 def cached_scorer(model: ScoringModel, *, context_tokens: int | None, memory_gb: float) -> CachedScorer:

@@ -55,8 +55,9 @@ class CheckScorer(Scorer):
         ended = unread[0] in self._ends
         tail = self._verdict if ended else [*unread, *self._verdict]
         logits_RC = self.model.read(self._forward(tail, cache)[-1:])
-        cost = self._cost(len(passage.tokens), len(check) + ended, not ended)
-        return Reading(tuple(map(tuple, logits_RC.tolist())), replace(cost, naive_flops=cost.flops))
+        computed = self._cost(len(passage.tokens), len(check) + ended, not ended)
+        cost = replace(computed, naive_flops=computed.flops)
+        return Reading(tuple(map(tuple, logits_RC.tolist())), cost, cost)
 
     def _write(self, passage: Passage) -> tuple[list[int], list[int], Any]:
         """The check, its last sampled token (not yet read by the model), and the cache."""

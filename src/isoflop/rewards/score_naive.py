@@ -41,8 +41,9 @@ class NaiveScorer(Scorer):
         ids = torch.tensor([passage.tokens], device=device)
         hidden_ND = self.model.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
         logits_RC = self.model.read(hidden_ND[list(passage.reads)])
-        cost = self.prices.cost(0, len(passage.tokens), len(passage.reads))
-        return Reading(tuple(map(tuple, logits_RC.tolist())), replace(cost, naive_flops=cost.flops))
+        computed = self.prices.cost(0, len(passage.tokens), len(passage.reads))
+        cost = replace(computed, naive_flops=computed.flops)
+        return Reading(tuple(map(tuple, logits_RC.tolist())), cost, cost)
 
 
 def prices_of(model: ScoringModel) -> HeadPrice:

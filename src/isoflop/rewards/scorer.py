@@ -19,10 +19,11 @@ from isoflop.rewards.encode import Passage
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The logits at each read of one passage, and what computing them took."""
+    """The logits at each read of one passage, what computing them took, and what it takes with nothing evicted."""
 
     logits: tuple[tuple[float, ...], ...]
     cost: Cost
+    charged: Cost
 
 
 @dataclass(frozen=True, slots=True)

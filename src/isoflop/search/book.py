@@ -77,10 +77,10 @@ class Book:
             thoughts += len(step.thoughts)
         return thoughts
 
-    def scored(self, spent: Mapping[Role, Cost]) -> None:
-        """Enter what scoring took; a reward computes nothing twice, so both books get the same."""
+    def scored(self, spent: Mapping[Role, Cost], charged: Mapping[Role, Cost]) -> None:
+        """Enter what scoring took, and what it takes where nothing is read again after eviction."""
         self.spent.charge_all(spent)
-        self._charge(spent)
+        self._charge(charged)
 
     def waited(self, serial_forwards: int, thoughts: int = 0) -> None:
         """Requests made together wait for the longest one, not for their sum; so do their thoughts."""

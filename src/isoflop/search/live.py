@@ -91,8 +91,8 @@ class Live:
         """Take the rewards that were asked for and go on. Raises RewardError for what is no reward."""
         assert self.asked is not None
         asked, self.asked = self.asked.trajectories, None
-        for spent in scores.spent:
-            self.book.scored(spent)
+        for spent, charged in zip(scores.spent, scores.charged, strict=True):
+            self.book.scored(spent, charged)
         for trajectory, rewards in zip(asked, scores.rewards, strict=True):
             _check(trajectory, rewards)
             self.step_rewards[trajectory] = rewards
