@@ -1,10 +1,17 @@
-"""`isoflop reward label` as a user meets it: drawn now, resumed, read off a run, and what it refuses."""
+"""`isoflop reward label` as a user meets it: drawn now, killed, resumed, read off a run, and what it refuses."""
 
 import json
+import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from isoflop.reward_training.labels import read_labels
+from isoflop.studies.run import Run
+from isoflop.studies.store import exists
 
 MODEL = ["--model", "scripted(steps=3)"]
 
@@ -68,3 +75,28 @@ def test_a_mistake_is_refused_before_anything_is_drawn(isoflop, drawing, tmp_pat
     assert (code, out) == (2, "")
     assert message in err
     assert not (tmp_path / "drawn").exists()
+
+
+def test_killed_twice_it_goes_on_to_the_same_labels(isoflop, drawing, tmp_path):
+    drawing += ["--completions", "2", "--first-error", "binary", "--concurrency", "2", "--out"]
+    isoflop(*drawing, "whole")
+    drawing[3] = "scripted(steps=3, tokens_per_poll=2, sleep_seconds=0.02)"
+    killed, chance = tmp_path / "killed", random.Random(0)
+    for kill in range(2):
+        command = [sys.executable, "-m", "isoflop", *drawing, "killed"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while stored(killed) <= kill and process.poll() is None:
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0.0, 0.05))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    assert not (killed / "labels.jsonl").exists()
+    code, out, _ = isoflop(*drawing, "killed")
+    assert code == 0
+    assert "from 6 of 6 attempts" in out
+    assert (killed / "labels.jsonl").read_text() == (tmp_path / "whole" / "labels.jsonl").read_text()
+    assert Run.open(killed).lost["policy"].new_tokens > 0
+
+
+def stored(folder):
+    return Run.open(folder).status().done if exists(folder) else 0
