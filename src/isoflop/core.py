@@ -73,7 +73,8 @@ class Step:
     """A piece of a solution: its own text and tokens alone.
 
     The first `forced` tokens were put there, the others sampled; `logprobs` are those of the sampled ones, at
-    temperature 1 over the whole vocabulary, in nats. `readouts`: numbers that the engine read at the last position.
+    temperature 1 over the whole vocabulary, in nats. `readouts`: what the engine's head, if it has one, read off the
+    final hidden state that chose the last token; no forward is needed for that.
     """
 
     text: str

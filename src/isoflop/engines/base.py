@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar
 
 from isoflop.asking import Prompt
 from isoflop.core import Step, Trajectory
 from isoflop.cost.ledger import Cost, Role
+from isoflop.errors import SpecError
 from isoflop.specs import Spec
 
 
@@ -36,13 +37,15 @@ class Capabilities:
     """What an engine can do; a strategy that needs more is refused with the reason.
 
     `token_ids`: steps carry token ids; `continues`: generation goes on from any trajectory; `repeatable`: the same
-    stream gives the same tokens; `logprobs`: steps carry log-probabilities.
+    stream gives the same tokens; `logprobs`: steps carry log-probabilities; `readout`: the head folder by which each
+    generated step carries read-outs.
     """
 
     token_ids: bool = True
     continues: bool = True
     repeatable: bool = True
     logprobs: bool = True
+    readout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +146,14 @@ class EngineSpec(Spec, ABC):
     @abstractmethod
     def open(self) -> Engine:
         """The engine itself. Raises ModelError or EngineError with the reason."""
+
+    def reading(self, head: str) -> EngineSpec:
+        """This engine, whose steps carry what that head reads. Raises SpecError where it has nothing to read."""
+        if not hasattr(self, "readout"):
+            raise SpecError(
+                f"a head on the policy's own states ({head!r}) needs them, and {self} does not show any; "
+                "engines with a field `readout` do: local, quietstar, naive"
+            )
+        if self.readout not in (None, head):
+            raise SpecError(f"{self} reads by another head than the reward's, {head!r}; leave readout out")
+        return replace(self, readout=head)  # type: ignore[call-arg]

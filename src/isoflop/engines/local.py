@@ -25,6 +25,7 @@ class Local(EngineSpec):
     `context_tokens` is the longest prompt and solution together (default 2048, or what the model can if that is less).
     `memory_gb` bounds keys and values: each sequence held takes a slot of `context_tokens`. At most `max_live`
     sequences are generated at once; `threads` is how many CPU threads torch may use (default: torch's own choice).
+    `readout` is the folder of a head that reads each step's hidden state; a reward that wants one names it itself.
     """
 
     spec_name: ClassVar[str] = "local"
@@ -36,6 +37,7 @@ class Local(EngineSpec):
     memory_gb: float = 4.0
     max_live: int = 128
     threads: int | None = None
+    readout: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("context_tokens", "threads"):

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from isoflop.engines.local_thinker import Plain, Scored, Thinker, Turn, joined
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
 from isoflop.randomness import uniforms
 from isoflop.runtime.attention import Layout, Segment
-from isoflop.runtime.runner import Batch, Runner
+from isoflop.runtime.runner import Batch, Readout, Runner
 from isoflop.runtime.sampling import sample
 
 # Known tokens fed in one forward beside the decoding rows: bounds its memory and how long the others wait for it.
@@ -52,7 +53,9 @@ class _Fed:
 
 
 class LocalEngine(Engine):
-    """See the module. `forwards` counts forwards, `runner` runs them."""
+    """See the module. `forwards` counts forwards, `runner` runs them; `readout`, where set, reads every step."""
+
+    readout: Readout | None = None
 
     def __init__(
         self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int, thinker: Thinker | None = None
@@ -64,6 +67,8 @@ class LocalEngine(Engine):
         self._meter = Meter(shape)
         self._paths = Paths(runner.slots.count, self.context_tokens)
         self._logprobs = np.zeros((runner.slots.count, self.context_tokens))
+        # The hidden states of the last poll, and which of them chose each slot's newest token.
+        self._hidden_UH, self._chose = torch.empty(0), np.zeros(runner.slots.count, dtype=np.int64)
         self._rows = Rows(min(max_live, runner.slots.count))
         self._queue: deque[GenerationRequest] = deque()
         self._done: list[Generation] = []
@@ -177,6 +182,8 @@ class LocalEngine(Engine):
         for k, (_, lead) in enumerate(followers):
             source[rows.count - len(followers) + k] = source[lead]
         turn = Turn(rows, decoding, source[: rows.count], joined(hidden), riders, behind)
+        if self.readout is not None:
+            self._hidden_UH, self._chose[rows.slot[: rows.count]] = turn.hidden_UH, turn.source
         scored = self._thinker.score(turn)
         broken = self._sample(scored.logits_UV, scored.source)
         begun = [row for _, row in ready] + [row for row, _ in followers]
@@ -238,6 +245,7 @@ class LocalEngine(Engine):
             [pieces[token] for token in request.forced],
             tail_bytes(request.parent, pieces, back),
             self.tokens.end_tokens,
+            tuple if self.readout is None else partial(self._read, self.readout, claim.slot),
         )
         account = Account(claim.start, known - claim.start, claim.recomputed, head=True)
         row = Row(request, search, segmenter, account, seen=known)
@@ -351,6 +359,10 @@ class LocalEngine(Engine):
             row.segmenter.push(tokens, logprobs, [self.tokens.pieces[token] for token in tokens])
             self._rows.begins[i] = row.segmenter.at_start
         return row.segmenter.done
+
+    def _read(self, readout: Readout, slot: int) -> tuple[float, ...]:
+        """What the head reads off the hidden state that chose the slot's newest token."""
+        return tuple(readout(self._hidden_UH[self._chose[slot], None])[0].tolist())
 
     def _finish(self, i: int, *, cancelled: bool = False) -> None:
         """Take row i out and hand its steps over; its slot keeps the path."""

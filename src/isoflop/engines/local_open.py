@@ -12,12 +12,14 @@ import torch
 
 from isoflop.cost.flops import Pricer
 from isoflop.cost.shape import load_shape
+from isoflop.engines.base import Capabilities
 from isoflop.engines.local import Local
 from isoflop.engines.local_engine import LocalEngine
 from isoflop.engines.local_text import Tokens, end_tokens
 from isoflop.engines.local_thinker import Thinker
 from isoflop.errors import ModelError
 from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.readout import load_readout
 from isoflop.runtime.runner import Runner
 
 DEFAULT_CONTEXT_TOKENS = 2048
@@ -53,4 +55,10 @@ def open_local(
     runner = Runner(model, slots=min(slots, 8 * spec.max_live), slot_tokens=context + spare_tokens)
     tokens = Tokens(tokenizer, runner.vocab_size, end_tokens(model, tokenizer))
     thinker = make_thinker(runner, tokens.pieces, Pricer(shape)) if make_thinker else None
-    return LocalEngine(runner, tokens, shape, spec.max_live, thinker)
+    engine = LocalEngine(runner, tokens, shape, spec.max_live, thinker)
+    if spec.readout is not None:
+        engine.readout = load_readout(
+            spec.readout, hidden_size=shape.hidden_size, model=spec.model, device=runner.device
+        )
+        engine.capabilities = Capabilities(readout=spec.readout)
+    return engine

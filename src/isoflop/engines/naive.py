@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,14 +21,16 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from isoflop.asking import Prompt
+from isoflop.core import Step
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Cost, Role
 from isoflop.cost.shape import load_shape
-from isoflop.engines.base import Engine, EngineSpec, Generation, GenerationRequest
+from isoflop.engines.base import Capabilities, Engine, EngineSpec, Generation, GenerationRequest
 from isoflop.engines.local_text import Tokens, end_tokens
 from isoflop.engines.segment import Segmenter, look_back, tail_bytes
 from isoflop.randomness import uniforms
 from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.readout import load_readout
 from isoflop.runtime.sampling import sample
 from isoflop.specs import require
 
@@ -43,6 +46,7 @@ class Naive(EngineSpec):
     device: str = "auto"
     context_tokens: int | None = None
     threads: int | None = None
+    readout: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("context_tokens", "threads"):
@@ -67,6 +71,11 @@ class NaiveEngine(Engine):
         self.tokens = Tokens(tokenizer, model.config.get_text_config().vocab_size, end_tokens(model, tokenizer))
         self.context_tokens = min(spec.context_tokens or 2048, shape.max_positions)
         self.pricer = Pricer(shape)
+        self.readout = None
+        if spec.readout is not None:
+            where = {"hidden_size": shape.hidden_size, "model": spec.model, "device": model.device}
+            self.readout = load_readout(spec.readout, **where)
+            self.capabilities = Capabilities(readout=spec.readout)
         self._queue: deque[GenerationRequest] = deque()
         self._done: list[Generation] = []
 
@@ -157,7 +166,20 @@ class NaiveEngine(Engine):
             seconds=seconds,
         )
         broken = "the model's logits are not numbers (NaN or infinite); try dtype='float32'" if draw.broken[i] else None
-        return Generation(draw.batch[i].id, () if broken else steps, {"policy": cost}, seconds, broken)
+        made = () if broken else self._read(draw.batch[i].parent.tokens, steps)
+        return Generation(draw.batch[i].id, made, {"policy": cost}, seconds, broken)
+
+    @torch.inference_mode()
+    def _read(self, known: tuple[int, ...], steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps with what the head reads before each one's last token, in one more forward over the whole path."""
+        if self.readout is None:
+            return steps
+        path = [*known, *(token for step in steps for token in step.tokens)]
+        ids = torch.tensor([path], device=self.model.device)
+        hidden_ND = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0]
+        ends = accumulate((len(step.tokens) for step in steps), initial=len(known))
+        read = self.readout(hidden_ND[[end - 2 for end in ends][1:]]).tolist()
+        return tuple(replace(step, readouts=tuple(own)) for step, own in zip(steps, read, strict=True))
 
 
 class _Draw(LogitsProcessor):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -78,16 +78,22 @@ def look_back(request: GenerationRequest) -> int:
 
 
 class Segmenter:
-    """The steps of one generation. `tail`: the last bytes before it (see `look_back`)."""
+    """The steps of one generation. `tail`: the last bytes before it (see `look_back`). A step ends with the token that
+    was pushed last; `readouts` is asked then for what was read where that token was chosen."""
 
     def __init__(
-        self, request: GenerationRequest, forced_pieces: Sequence[bytes], tail: bytes, end_tokens: frozenset[int]
+        self,
+        request: GenerationRequest,
+        forced_pieces: Sequence[bytes],
+        tail: bytes,
+        end_tokens: frozenset[int],
+        readouts: Callable[[], tuple[float, ...]] = tuple,
     ) -> None:
         markers = request.parent.origin.prompt.markers
         stop = markers.stop if request.stop is None else request.stop
         self.steps: list[Step] = []
         self.done = False
-        self._request, self._end_tokens = request, end_tokens
+        self._request, self._end_tokens, self._readouts = request, end_tokens, readouts
         self._stop = [mark.encode() for mark in stop]
         self._step_end = [] if request.closing else [mark.encode() for mark in markers.step_end]
         think = None if request.closing else markers.think
@@ -172,9 +178,8 @@ class Segmenter:
         text = decoder.decode(self._carry + written, final=end in (StepEnd.END, StepEnd.CLOSED))
         self._carry = decoder.getstate()[0]
         self._tail = (self._tail + written)[-max(3, self._longest_stop - 1) :]
-        self.steps.append(
-            Step(text, tuple(self._tokens), tuple(self._logprobs), self._forced, end, self._channel, trailing=trailing)
-        )
+        own = tuple(self._tokens), tuple(self._logprobs), self._forced, end, self._channel
+        self.steps.append(Step(text, *own, readouts=self._readouts(), trailing=trailing))
         self._tokens, self._pieces, self._logprobs, self._forced = [], [], [], 0
         self._channel = Channel.THINK if self._thinking else Channel.VISIBLE
 

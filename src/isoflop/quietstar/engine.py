@@ -32,7 +32,8 @@ class QuietStar(EngineSpec):
 
     Siblings share greedy thoughts, which are equal. Sampled ones are each path's own, unless `thoughts_per_node` (with
     think="boundary") says how many a node has: its i-th child then uses thought i mod thoughts_per_node.
-    `thought_vectors="dash"` is the public evaluation's. The other fields are those of `local`.
+    `thought_vectors="dash"` is the public evaluation's. The other fields are those of `local`; a head reads the plain
+    hidden state, before a thought is mixed in: what it was trained on.
     """
 
     spec_name: ClassVar[str] = "quietstar"
@@ -49,6 +50,7 @@ class QuietStar(EngineSpec):
     memory_gb: float = 4.0
     max_live: int = 128
     threads: int | None = None
+    readout: str | None = None
 
     def __post_init__(self) -> None:
         ThoughtConfig(self.n_ahead, (), self.thought_vectors)
@@ -68,7 +70,7 @@ class QuietStar(EngineSpec):
     def local(self) -> Local:
         """The local engine below."""
         places = (self.dtype, self.device, self.context_tokens, self.memory_gb, self.max_live, self.threads)
-        return Local(self.model, *places)
+        return Local(self.model, *places, self.readout)
 
     def open(self) -> LocalEngine:
         """Load model and thoughts, and set up the slots."""

@@ -28,21 +28,30 @@ FORMAT = 1
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
-def load_readout(folder: str, *, hidden_size: int, model: str) -> Readout:
-    """The read-out of a head folder, for a model of that hidden size. Raises ModelError where they do not fit."""
+def load_readout(folder: str, *, hidden_size: int, model: str, device: torch.device | str = "cpu") -> Readout:
+    """The read-out of a head folder, for that model, on its device. Raises ModelError where they do not fit."""
     config, tensors = read_head_folder(folder)
     if config["hidden_size"] != hidden_size:
         raise ModelError(
             f"the head {folder!r} reads hidden states of {config['hidden_size']} numbers, those of "
             f"{config['trunk']!r}, and those of {model!r} have {hidden_size}: a head reads the model it was trained on"
         )
-    weight_KD, bias_K = tensors["weight"].float(), tensors["bias"].float()
+    if _short(config["trunk"]) != _short(model):
+        raise ModelError(
+            f"the head {folder!r} was trained on {config['trunk']!r} and reads nothing sensible from {model!r}; use "
+            f"that model, or, if it is the same under another name, set trunk in {Path(folder) / CONFIG} to {model!r}"
+        )
+    weight_KD, bias_K = tensors["weight"].float().to(device), tensors["bias"].float().to(device)
 
     def read(hidden_RD: torch.Tensor) -> torch.Tensor:
-        where = hidden_RD.device
-        return torch.nn.functional.linear(hidden_RD.float(), weight_KD.to(where), bias_K.to(where))
+        return torch.nn.functional.linear(hidden_RD.float(), weight_KD, bias_K)
 
     return read
+
+
+def _short(model: str) -> str:
+    """A model's name without where it is kept: a hub id and a folder of that model are the same."""
+    return model.rstrip("/").rpartition("/")[2].lower()
 
 
 def read_head_folder(folder: str) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:

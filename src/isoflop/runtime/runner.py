@@ -25,7 +25,7 @@ from isoflop.runtime.attention import NAME, Block, Ints, Layout, Segment
 from isoflop.runtime.packed import pack_linears
 from isoflop.runtime.slots import Slots
 
-# A read-out: final hidden states [R, D] -> one number for each position [R].
+# A read-out: final hidden states [R, D] -> K numbers for each position [R, K].
 Readout = Callable[[torch.Tensor], torch.Tensor]
 _NONE: Ints = np.zeros(0, dtype=np.int64)
 

@@ -1,5 +1,7 @@
 """Taking back the end of a complete trajectory, so that it can go on (budget forcing, arXiv 2501.19393).
 
+What a head read of a step stays as it was read when the step ended.
+
 base = reopened(trajectory, engine)      # the same text, without end-of-sequence, stop string or closing think mark
 """
 
@@ -40,7 +42,7 @@ def _without_mark(step: Step, node: Trajectory, engine: Engine) -> Step:
         return _cut(step, len(mark), text)
     # The mark shares a token with other text: what is left is encoded anew and counts as forced.
     tokens = engine.encode(text)
-    return Step(text, tokens, forced=len(tokens), end=StepEnd.CAP, channel=step.channel)
+    return Step(text, tokens, (), len(tokens), StepEnd.CAP, step.channel, step.readouts)
 
 
 def _cut(step: Step, dropped: int, text: str) -> Step:
