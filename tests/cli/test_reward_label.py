@@ -47,6 +47,8 @@ def test_the_same_command_makes_no_attempt_twice_and_a_run_is_relabelled(isoflop
     _, soft, err = isoflop("reward", "label", "run", "--kind", "soft")
     assert "labelled (soft)" in soft
     assert not err
+    code, _, err = isoflop("reward", "label", "run", "--completions", "4")
+    assert (code, "labelled as it is" in err) == (2, True)
     assert {solution.kind for solution in read_labels(tmp_path / "run" / "labels.jsonl")} == {"soft"}
 
 

@@ -55,9 +55,12 @@ def label(
     from isoflop.api import Run, study_of
     from isoflop.errors import SpecError
 
-    drawing = model is not None and problems is not None
-    if (run is not None) == drawing or (run is not None and (model or problems)):
-        raise SpecError("give either RUN, a run that is there, or --model and --problems to draw solutions from")
+    drawing = (model, problems, completions, first_error, out)
+    if any(given is not None for given in drawing) if run is not None else None in (model, problems):
+        raise SpecError(
+            "give either RUN, a run that is there and labelled as it is, or --model and --problems to draw solutions; "
+            "--completions, --first-error and --out go with these"
+        )
     if run is not None:
         made = Run.open(run)
         _print(made, _kind(kind, made.study), as_json=json)
