@@ -60,12 +60,17 @@ def looks(study: Study) -> dict[str, Look]:
     for family in study.families:
         labels = [study.label(arm) for arm in family]
         if study.reference in labels:
-            look = Look(REFERENCE_COLOUR, REFERENCE_MARKER)
+            own = Look(REFERENCE_COLOUR, REFERENCE_MARKER)
         else:
-            look = Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
+            own = look(place)
             place += 1
-        found.update(dict.fromkeys(labels, look))
+        found.update(dict.fromkeys(labels, own))
     return found
+
+
+def look(place: int) -> Look:
+    """The look of the place-th of several things that are compared."""
+    return Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
 
 
 def ink(colour: str) -> str:
