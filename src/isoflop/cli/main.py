@@ -21,6 +21,7 @@ from isoflop.cli import (
     names,
     plan,
     quietstar,
+    quietstar_eval,
     reward,
     solve,
     study,
@@ -46,6 +47,7 @@ study_app.command("run", epilog=study.EXAMPLES)(guarded(study.run))
 
 quietstar_app = typer.Typer(help="Train thoughts on any causal language model.", no_args_is_help=True)
 quietstar_app.command("train", epilog=quietstar.EXAMPLES)(guarded(quietstar.train))
+quietstar_app.command("eval", epilog=quietstar_eval.EXAMPLES)(guarded(quietstar_eval.evaluate))
 
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))

@@ -28,6 +28,7 @@ from isoflop.quietstar.model import ThoughtModel
 from isoflop.quietstar.training.data import Document, Windows, read_documents
 from isoflop.quietstar.training.settings import Training
 from isoflop.quietstar.training.step import TrainingStep
+from isoflop.quietstar.training.traces import filler_token
 from isoflop.runtime.loading import load_model, load_tokenizer
 
 
@@ -113,14 +114,6 @@ def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
     start = next(iter(tokenizer.encode(DASH, add_special_tokens=False)), None)
     n_ahead = 8 if settings.n_ahead is None else settings.n_ahead
     return ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
-
-
-def filler_token(tokenizer: Any, filler: str) -> int:
-    """The first token of a text."""
-    ids = tokenizer.encode(filler, add_special_tokens=False)
-    if not ids:
-        raise SpecError(f"filler={filler!r} is no token of this model's vocabulary; give a text that is")
-    return int(ids[0])
 
 
 def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Document], tokenizer: Any) -> int:

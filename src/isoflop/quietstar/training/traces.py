@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from isoflop.errors import ProblemError
+from isoflop.errors import ProblemError, SpecError
 from isoflop.problems.rows import Row
 
 
@@ -84,3 +84,11 @@ def packed(
             thoughts_BAN[row, anchor, : len(kept)] = torch.tensor(kept, dtype=torch.long)
     cut = sum(len(trace.ids) > sampled_tokens for traces in rows for trace in traces)
     return thoughts_BAN[:, None], cut
+
+
+def filler_token(tokenizer: Any, filler: str) -> int:
+    """The first token of a text."""
+    ids = tokenizer.encode(filler, add_special_tokens=False)
+    if not ids:
+        raise SpecError(f"filler={filler!r} is no token of this model's vocabulary; give a text that is")
+    return int(ids[0])
