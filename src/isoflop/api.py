@@ -114,15 +114,16 @@ def solve(
     """One question, one strategy, one attempt. `model` may be an open engine, which stays open."""
     chosen: Strategy = _spec("strategy", strategy)
     problem = Problem("question", question, gold)
+    wanted: RewardSpec | None = _spec("reward", reward or DEFAULT_REWARD) if chosen.needs_reward else None
     with ExitStack() as stack:
         if isinstance(model, Engine):
             engine = model
         else:
-            engine = (engine_of(model) if isinstance(model, str) else model).open()
+            spec = engine_of(model) if isinstance(model, str) else model
+            engine = (spec if wanted is None or wanted.head is None else spec.reading(wanted.head)).open()
             stack.callback(engine.close)
-        opened = None
-        if chosen.needs_reward:
-            opened = _spec("reward", reward or DEFAULT_REWARD).open(RewardContext())
+        opened = None if wanted is None else wanted.open(RewardContext())
+        if opened is not None:
             stack.callback(opened.close)
         asked = _spec("prompt", prompt).build(problem)
         values = _spec("sampling", sampling)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from isoflop.answers.graders import MathGrader
 from isoflop.asking import Markers, Prompt, SamplingParams
 from isoflop.core import Channel, Origin, Problem, Step, Stop, Trajectory
 from isoflop.cost.ledger import Budget
+from isoflop.engines.base import Capabilities
 from isoflop.engines.scripted import Scripted
+from isoflop.engines.wrapped import Wrapped
 from isoflop.rewards.base import RewardContext
+from isoflop.rewards.head_folder import Head, Standardised, save_head
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 
@@ -31,9 +35,12 @@ REWARDS = {
     "token_prm": "token_prm('{token}')",
     "outcome": "outcome('{sequence}')",
     "outcome, whole": "outcome('{sequence}', each_step=False)",
+    "trunk": "trunk('{head}')",
+    "trunk, features": "trunk('{weighing}')",
     "judge": "judge('{llama}', prompt='{{question}} {{solution}} ?')",
     "judge, writing": "judge('{llama}', prompt='{{question}} {{solution}} ?', check_tokens=3)",
     "ensemble": "ensemble([logprob(), skywork('{value}'), token_prm('{token}', positive=0)], combine='product')",
+    "ensemble of a trunk": "ensemble([logprob(), trunk('{head}')])",
 }
 ELSEWHERE = {"imported"}  # no reward of a tree: it repeats what others' files say of whole samples
 WHOLE = {"outcome, whole"}
@@ -66,6 +73,10 @@ def folders(tiny_llama_folder, tmp_path_factory):
         own = {key: torch.randn(shape) / 4 for key, shape in head.items()}
         save_file({**tensors, **own}, base / name / "model.safetensors", metadata={"format": "pt"})
         (base / name / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForRewards"]}))
+    features = Standardised(torch.tensor([2.0, -1.0]), torch.tensor([-0.5, -2.0]), torch.tensor([0.25, 0.5]))
+    for name, own in (("head", None), ("weighing", features)):
+        made[name] = base / name
+        save_head(made[name], Head(torch.randn(1, width), torch.randn(1), "llama", own))
     for name in ("token", "sequence", *heads):
         AutoTokenizer.from_pretrained(tiny_llama_folder).save_pretrained(base / name)
         made[name] = base / name
@@ -90,7 +101,25 @@ def root(search="s", question="How much is 3 + 4?"):
 
 
 def grow(node, text, index=0, channel=Channel.VISIBLE):
-    return node.extend(Step(text, (1, 2, 3), (-0.1, -0.2, -0.3), channel=channel), index)
+    return node.extend(Step(text, (1, 2, 3), (-0.1, -0.2, -0.3), channel=channel, readouts=read(text)), index)
+
+
+def read(text):
+    return (len(text) / 9 - 1,)
+
+
+class Reading(Wrapped):
+    """An engine without hidden states that says it read them."""
+
+    def __init__(self, inner, head):
+        super().__init__(inner)
+        self.capabilities = Capabilities(readout=head)
+
+    def poll(self):
+        return [
+            replace(reply, steps=tuple(replace(step, readouts=read(step.text)) for step in reply.steps))
+            for reply in super().poll()
+        ]
 
 
 def fork(search="s"):
@@ -165,7 +194,8 @@ def searched(reward, strategy, budget=None, names="ab"):
         [Job(problem.id, problem, prompt, parsed, SAMPLING, 0, GRADER, reward, budget or Budget())]
         for problem, prompt in zip(problems, prompts, strict=True)
     ]
-    return {attempt.key: attempt for attempt in drive(jobs, Scripted(steps=2).open())}
+    engine = Reading(Scripted(steps=2).open(), reward.head)
+    return {attempt.key: attempt for attempt in drive(jobs, engine)}
 
 
 def test_in_a_search_it_is_paid_once_and_under_its_own_role(reward):

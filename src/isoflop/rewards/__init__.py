@@ -10,6 +10,7 @@ REGISTRY = {
     "qwen_prm": "isoflop.rewards.step_heads:QwenPrm",
     "token_prm": "isoflop.rewards.step_heads:TokenPrm",
     "outcome": "isoflop.rewards.outcome:OutcomeModel",
+    "trunk": "isoflop.rewards.trunk:Trunk",
     "judge": "isoflop.rewards.judge:Judge",
     "ensemble": "isoflop.rewards.ensemble:Ensemble",
     "imported": "isoflop.studies.imported:ImportedReward",

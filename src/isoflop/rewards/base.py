@@ -54,9 +54,11 @@ class RewardContext:
 
 
 class Reward(ABC):
-    """An open reward. `guides_search` is False where it may select among complete solutions but not steer a search."""
+    """An open reward. `guides_search` is False where it may select among complete solutions but not steer a search;
+    `head` as of its spec."""
 
     guides_search: bool = True
+    head: str | None = None
 
     @abstractmethod
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
@@ -78,6 +80,11 @@ class RewardSpec(Spec, ABC):
     """A light description of a reward, e.g. `logprob()`."""
 
     spec_family: ClassVar[str] = "reward"
+
+    @property
+    def head(self) -> str | None:
+        """The folder of the head by which the engine has to read the policy's states for it; None for most."""
+        return None
 
     @abstractmethod
     def open(self, context: RewardContext) -> Reward:

@@ -31,6 +31,13 @@ class Ensemble(RewardSpec):
 
     def __post_init__(self) -> None:
         require(len(self.rewards) >= 2, f"ensemble of {len(self.rewards)}: at least two rewards make one")
+        heads = sorted({spec.head for spec in self.rewards if spec.head is not None})
+        require(len(heads) <= 1, f"ensemble of the heads {', '.join(heads)}: an engine reads by one head")
+
+    @property
+    def head(self) -> str | None:
+        """Its members' one."""
+        return next((spec.head for spec in self.rewards if spec.head is not None), None)
 
     def open(self, context: RewardContext) -> Reward:
         """Open every member."""
@@ -51,6 +58,7 @@ class EnsembleReward(Reward):
     def __init__(self, members: Sequence[Reward], combine: Combine) -> None:
         self.members, self.combine = tuple(members), combine
         self.guides_search = all(member.guides_search for member in members)
+        self.head = next((member.head for member in members if member.head is not None), None)
         self._owed_spent, self._owed_charged = Owed(), Owed()  # what members had computed when another one failed
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:

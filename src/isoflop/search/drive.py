@@ -184,5 +184,11 @@ def _check_job(job: Job, engine: Engine) -> None:
             f"strategy {job.strategy} steers by step rewards, and this reward knows only whether a complete solution "
             "is right (oracle() without an exact step oracle): it may select (best_of_n, weighted_vote), not steer"
         )
+    if job.reward is not None and job.reward.head not in (None, engine.capabilities.readout):
+        read = engine.capabilities.readout
+        raise SpecError(
+            f"the reward reads the policy's states by the head {job.reward.head!r}, and this engine "
+            f"{'reads none' if read is None else f'reads by {read!r}'}; open it with readout={job.reward.head!r}"
+        )
     if not engine.capabilities.continues and not job.strategy.pooled:
         raise SpecError(f"strategy {job.strategy} goes on from partial solutions, which this engine cannot")

@@ -39,7 +39,7 @@ class Chain:
 
 
 def chains_of(study: Study, engine: EngineSpec, problems: Sequence[Problem], done: Set[Key]) -> Iterator[Chain]:
-    """The missing attempts of the arms of one engine."""
+    """The missing attempts of the arms of one of the study's `engines`."""
     groups = _groups(study, engine)
     for place, problem in enumerate(problems):
         for seed in study.seeds:
@@ -54,7 +54,7 @@ def _groups(study: Study, engine: EngineSpec) -> list[list[int]]:
     """Places of arms that share samples; an arm with a time budget shares none: what it is given would be free."""
     groups: dict[object, list[int]] = {}
     for place, arm in enumerate(study.arms):
-        if arm.engine == engine:
+        if study.engines[place] == engine:
             shares = arm.strategy.pooled and arm.budget.seconds is None
             groups.setdefault((arm.prompt, arm.sampling) if shares else place, []).append(place)
     return list(groups.values())

@@ -35,7 +35,8 @@ from isoflop.studies.run import Run
 from isoflop.studies.spec import Study
 
 SAMPLE = 8  # problems that are tried; the others are taken for their mean
-FREE_REWARDS = ("logprob", "random", "oracle", "imported")
+# No forward of a model: those that need none, and the head on the policy's own states (two FLOPs a number and step).
+FREE_REWARDS = ("logprob", "random", "oracle", "imported", "trunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def plan_study(
     tried = problems[:: max(1, len(problems) // SAMPLE)][:SAMPLE]
     charged: dict[int, list[Cost]] = {place: [] for place in range(len(study.arms))}
     spent = 0
-    for engine in dict.fromkeys(arm.engine for arm in study.arms):
+    for engine in dict.fromkeys(study.engines):
         for place, cost, computed in _tried(study, engine, tried, assumed):
             charged[place].append(cost)
             spent += computed.flops

@@ -130,7 +130,7 @@ class Run:
             done = {key for key, failed in finished.items() if not (failed and retry_errors)}
             tally = _tally(store, study, skip=finished.keys() - done)
             report = _Throttled(progress, progress_seconds)
-            for engine in dict.fromkeys(arm.engine for arm in study.arms):
+            for engine in dict.fromkeys(study.engines):
                 self._execute_engine(store, engine, done, lambda attempt: report(tally, attempt))
             report.last(tally)
             return tally.progress()

@@ -168,6 +168,7 @@ class Study:
         twice = sorted({label for label in labels if labels.count(label) > 1})
         _require(not twice, f"name: {twice[:1]} names two arms; give each its own name or none")
         self._refuse_unfit_rewards()
+        _ = self.engines  # SpecError where a reward's head has nothing to read
 
     def _resolved(self) -> dict[str, Any]:
         """Reference and comparisons by the arms' labels, however they were spelled."""
@@ -197,6 +198,20 @@ class Study:
                 "not whether a step is; let it select only (best_of_n, weighted_vote), or steer by another reward: "
                 "logprob() and random() need no model, and `isoflop list` shows those that do",
             )
+
+    @cached_property
+    def engines(self) -> tuple[EngineSpec, ...]:
+        """What each arm runs on, by place: its engine, reading by its reward's head. Arms without a head join the first
+        one of their engine that has one, so that the model is opened once and samples are shared."""
+        heads = [None if arm.reward is None else arm.reward.head for arm in self.arms]
+        read: dict[EngineSpec, EngineSpec] = {}
+        for arm, head in zip(self.arms, heads, strict=True):
+            if head is not None:
+                read.setdefault(arm.engine, arm.engine.reading(head))
+        return tuple(
+            read.get(arm.engine, arm.engine) if head is None else arm.engine.reading(head)
+            for arm, head in zip(self.arms, heads, strict=True)
+        )
 
     @cached_property
     def _labels(self) -> dict[Arm, str]:

@@ -72,7 +72,7 @@ def time_study(
     at_once = concurrency or study.concurrency
     chosen = study.problems.load(study.split)[:problems]
     found: dict[Arm, _Measured] = {arm: _Measured() for arm in study.arms}
-    for engine in dict.fromkeys(arm.engine for arm in study.arms):
+    for engine in dict.fromkeys(study.engines):
         _time_engine(study, engine, chosen, repeats, at_once, found, progress or (lambda _: None))
     arms = tuple(found[arm].summary(study.label(arm)) for arm in study.arms)
     return Timing(arms, len(chosen), repeats, at_once, describe_hardware())
@@ -109,7 +109,7 @@ def _time_engine(
     found: dict[Arm, _Measured],
     progress: Callable[[str], None],
 ) -> None:
-    arms = [arm for arm in study.arms if arm.engine == spec]
+    arms = [arm for arm, engine in zip(study.arms, study.engines, strict=True) if engine == spec]
     with ExitStack() as stack:
         engine = stack.enter_context(closing(spec.open()))
         bench = stack.enter_context(Bench(study))
