@@ -7,7 +7,8 @@ import pytest
 from isoflop.asking import Prompt
 from isoflop.core import Origin, Problem, Step, StepEnd, Trajectory
 from isoflop.errors import RewardError
-from isoflop.rewards.base import RewardContext
+from isoflop.rewards.base import Reward, RewardContext, Scores
+from isoflop.rewards.ensemble import EnsembleReward
 from isoflop.rewards.logprob import LogProb
 from isoflop.rewards.oracle import Oracle
 from isoflop.rewards.random import Random
@@ -38,6 +39,23 @@ def test_forced_tokens_do_not_count_as_the_policys_choice():
 def test_logprob_without_log_probabilities_is_an_error_not_a_zero():
     with pytest.raises(RewardError, match=r"carries no log-probabilities \(2 tokens, 0 forced\)"):
         LogProb().open(RewardContext()).score([path(Step("x", (1, 2)))])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_log_probability_that_is_no_number_is_an_error_and_no_certainty(value):
+    with pytest.raises(RewardError, match=r"cannot score the step 'x': its log-probabilities are \(-0.5, (nan|inf)\)"):
+        LogProb().open(RewardContext()).score([path(Step("x", (1, 2), (-0.5, value)))])
+
+
+@pytest.mark.parametrize("combine", ["min", "mean", "product"])
+def test_an_ensemble_does_not_hide_a_number_that_is_no_reward(combine):
+    class Broken(Reward):
+        def score(self, trajectories):
+            return Scores(tuple((math.nan,) * each.depth for each in trajectories))
+
+    reward = EnsembleReward([LogProb().open(RewardContext()), Broken()], combine)
+    with pytest.raises(RewardError, match=r"gave nan for problem 'p'; rewards are numbers in \[0, 1\]"):
+        reward.score([path(SURE)])
 
 
 def test_random_gives_a_path_the_same_numbers_whenever_and_with_whomever_it_is_scored():

@@ -85,7 +85,7 @@ def test_a_budget_pays_for_the_reward_too():
     assert sum(cost.flops for cost in attempt.charged.values()) <= 250_000
 
 
-@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.5])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.5, None])
 def test_a_reward_that_is_no_number_in_0_1_stops_that_search_alone(value):
     class Broken(Reward):
         def score(self, trajectories: Sequence):
@@ -104,6 +104,22 @@ def test_a_reward_that_is_no_number_in_0_1_stops_that_search_alone(value):
     assert found["bad"].outcome is Outcome.ERROR
     assert "rewards are numbers in [0, 1]" in found["bad"].message
     assert found["good"].stop is Stop.FINISHED
+    assert all(candidate.weight is None for candidate in found["bad"].candidates)
+
+
+def test_a_reward_that_leaves_a_trajectory_out_does_not_shift_its_neighbours_rewards():
+    class Forgetful(Reward):
+        def score(self, trajectories):
+            heard = [node for node in trajectories if node.origin.problem.id != "bad"]
+            return LogProb().open(RewardContext()).score(heard)
+
+    alone, reward = job("rebase(3)", "b"), Forgetful()
+    [wanted] = drive([[alone]], Scripted().open())
+    found = {
+        a.key: a for a in drive([[job("rebase(3)", p, reward=reward)] for p in ("a", "bad", "b")], Scripted().open())
+    }
+    assert (found["bad"].stop, found["bad"].message) == (Stop.ERROR, "Forgetful answered for 0 of 3 trajectories")
+    assert found["b"].rewards == wanted.rewards
 
 
 def test_a_reward_that_fails_on_one_problem_leaves_the_others():
@@ -229,8 +245,9 @@ def test_budget_forcing_reopens_the_think_block():
 
 def test_an_oracle_may_select_but_not_steer():
     oracle = Oracle().open(RewardContext(is_correct=lambda node: "3" in node.visible_text))
+    law = r"judges complete solutions only .*each_step=False.* may select .* not steer; .* leave each_step=False out"
     assert list(drive([[job("best_of_n(4)", reward=oracle)]], Scripted().open()))
-    with pytest.raises(SpecError, match=r"may select .* not steer"):
+    with pytest.raises(SpecError, match=law):
         list(drive([[job("rebase(4)", reward=oracle)]], Scripted().open()))
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 from isoflop.core import Trajectory
 from isoflop.cost.ledger import Cost, Role
+from isoflop.errors import RewardError
 from isoflop.specs import Spec
 
 
@@ -40,6 +42,19 @@ class Scores:
         """The scores of trajectories start..end."""
         own = slice(start, end)
         return Scores(self.rewards[own], self.spent[own], self.logits[own], self.charged[own])
+
+
+def check_rewards(trajectory: Trajectory, rewards: Sequence[object]) -> None:
+    """Raise RewardError unless there is a number in [0, 1] for each step."""
+    problem = trajectory.origin.problem.id
+    if len(rewards) != trajectory.depth:
+        raise RewardError(
+            f"problem {problem!r}: the reward gave {len(rewards)} numbers for a trajectory of {trajectory.depth} steps"
+        )
+    for reward in rewards:
+        # Written so that NaN is refused too.
+        if not isinstance(reward, Real) or not 0.0 <= float(reward) <= 1.0:
+            raise RewardError(f"the reward gave {reward!r} for problem {problem!r}; rewards are numbers in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,15 @@ class Reward(ABC):
 
     def close(self) -> None:
         """Free what the reward holds; safe to call twice."""
+
+
+def scores_of(reward: Reward, trajectories: Sequence[Trajectory]) -> Scores:
+    """What a reward says. Raises RewardError where it leaves a trajectory out: the others would get wrong rewards."""
+    scores = reward.score(trajectories)
+    for told in (scores.rewards, scores.spent or scores.rewards):
+        if len(told) != len(trajectories):
+            raise RewardError(f"{type(reward).__name__} answered for {len(told)} of {len(trajectories)} trajectories")
+    return scores
 
 
 @dataclass(frozen=True)

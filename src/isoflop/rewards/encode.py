@@ -86,7 +86,9 @@ class Encoder:
         """The texts around the marks, as the chat template renders them."""
         form = self.form
         held = question + "".join(steps)
-        stand_in = next(mark for mark in _STAND_INS if mark not in held)
+        stand_in = next((mark for mark in _STAND_INS if mark not in held), None)
+        if stand_in is None:
+            raise ModelError("the text holds every character that could stand for a step's mark (U+E000 to U+E00F)")
         shown = [form.shown(number, step) + form.gap for number, step in enumerate(steps, 1)]
         opening = fill(form.opening, question=question)
         if form.turns == "steps":

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from isoflop.core import Trajectory
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.errors import RewardError
-from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores
+from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores, check_rewards, scores_of
 from isoflop.rewards.owed import Owed
 from isoflop.specs import require
 
@@ -96,7 +96,10 @@ class EnsembleReward(Reward):
         told: list[Scores] = []
         try:
             for member in self.members:
-                told.append(member.score(trajectories))
+                told.append(scores_of(member, trajectories))
+                # A minimum or a mean would hide a number that is no reward.
+                for trajectory, rewards in zip(trajectories, told[-1].rewards, strict=True):
+                    check_rewards(trajectory, rewards)
         except RewardError:
             searches = [trajectory.origin.search for trajectory in trajectories]
             self._owed_spent.keep(searches, _together([scores.spent for scores in told], len(searches)))

@@ -60,4 +60,8 @@ def _confidence(step: Step) -> float:
             f"reward logprob() cannot score the step {step.text[:60]!r}: it carries no log-probabilities "
             f"({len(step.tokens)} tokens, {step.forced} forced). Use an engine that returns log-probabilities."
         )
+    if not all(logprob < math.inf for logprob in step.logprobs):
+        raise RewardError(
+            f"reward logprob() cannot score the step {step.text[:60]!r}: its log-probabilities are {step.logprobs}"
+        )
     return math.exp(min(0.0, math.fsum(step.logprobs) / len(step.logprobs)))

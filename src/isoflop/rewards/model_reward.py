@@ -20,7 +20,7 @@ from typing import Literal
 
 from isoflop.core import Channel, Step, Trajectory
 from isoflop.cost.ledger import ZERO, Cost, Role
-from isoflop.errors import RewardError
+from isoflop.errors import ModelError, RewardError
 from isoflop.rewards.base import Reward, Scores
 from isoflop.rewards.encode import Encoder, Passage
 from isoflop.rewards.format import ReadOut
@@ -59,8 +59,8 @@ class ModelReward(Reward):
         self._owed_spent, self._owed_charged = Owed(), Owed()
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
-        """Raises RewardError for a text that is too long and for logits that are not finite."""
-        asked = [self._asked(each) for each in trajectories]
+        """Raises RewardError for a text that is too long or cannot be shown, and for logits that are not finite."""
+        asked = [self._ask(each) for each in trajectories]
         passages = [passage for each in asked for passage in each.passages]
         owners = [each.search for each in asked for _ in each.passages]
         readings = iter(self.scorer.read(passages, owners))
@@ -102,6 +102,13 @@ class ModelReward(Reward):
     def close(self) -> None:
         """Let go of the model."""
         self.scorer.close()
+
+    def _ask(self, trajectory: Trajectory) -> _Asked:
+        """A text that the format or the chat template cannot take is this problem's failure, not the model's."""
+        try:
+            return self._asked(trajectory)
+        except ModelError as error:
+            raise RewardError(f"problem {trajectory.origin.problem.id!r}: {error}") from error
 
     def _asked(self, trajectory: Trajectory) -> _Asked:
         question, search = trajectory.origin.problem.question, trajectory.origin.search

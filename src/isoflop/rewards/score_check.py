@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from isoflop.cost.ledger import Cost
+from isoflop.errors import ModelError
 from isoflop.rewards.encode import Passage
 from isoflop.rewards.models import ScoringModel, Weights, language_head, local_folder
 from isoflop.rewards.score_naive import prices_of
@@ -34,6 +35,11 @@ class CheckScorer(Scorer):
         self._ends = _ends(model, tokenizer)
         self.prices = prices_of(model)
         self.context_tokens = model.context_tokens - check_tokens - len(self._verdict)
+        if self.context_tokens < 1:
+            raise ModelError(
+                f"check_tokens={check_tokens} and the verdict's {len(self._verdict)} tokens leave no room for a "
+                f"question in the model's context of {model.context_tokens}; lower check_tokens"
+            )
 
     @torch.inference_mode()
     def read(self, passages: Sequence[Passage], searches: Sequence[str]) -> list[Reading]:

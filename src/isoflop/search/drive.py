@@ -18,7 +18,7 @@ from isoflop.core import Attempt, Origin, Stop
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import Engine
 from isoflop.errors import RewardError, SpecError
-from isoflop.rewards.base import Reward
+from isoflop.rewards.base import Reward, scores_of
 from isoflop.search.base import Score
 from isoflop.search.conclude import conclude, unscored
 from isoflop.search.job import Job
@@ -139,7 +139,7 @@ class Driver:
     def _score_together(self, reward: Reward, lives: Sequence[Live]) -> None:
         wanted = [list(live.asked.trajectories) if live.asked else [] for live in lives]
         try:
-            scores = reward.score([trajectory for each in wanted for trajectory in each])
+            scores = scores_of(reward, [trajectory for each in wanted for trajectory in each])
         except RewardError as error:
             if len(lives) == 1:
                 lives[0].halt(Stop.ERROR, str(error))
@@ -181,8 +181,9 @@ def _check_job(job: Job, engine: Engine) -> None:
         raise SpecError(f"strategy {job.strategy} needs a reward and the arm has none; for example reward='logprob()'")
     if job.strategy.guided and job.reward is not None and not job.reward.guides_search:
         raise SpecError(
-            f"strategy {job.strategy} steers by step rewards, and this reward knows only whether a complete solution "
-            "is right (oracle() without an exact step oracle): it may select (best_of_n, weighted_vote), not steer"
+            f"strategy {job.strategy} steers by step rewards, and this reward judges complete solutions only "
+            "(outcome(...) or judge(...) with each_step=False, or oracle() without an exact step oracle): it may "
+            "select (best_of_n, weighted_vote), not steer; to steer with a reward model leave each_step=False out"
         )
     if job.reward is not None and job.reward.head not in (None, engine.capabilities.readout):
         read = engine.capabilities.readout

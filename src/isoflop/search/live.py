@@ -5,7 +5,6 @@ The driver moves generations in and requests out; everything that concerns a sin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 from isoflop.answers.base import graded
 from isoflop.core import Origin, Outcome, Stop, Trajectory
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
-from isoflop.errors import RewardError, SpecError
-from isoflop.rewards.base import Scores
+from isoflop.errors import SpecError
+from isoflop.rewards.base import Scores, check_rewards
 from isoflop.search.base import Close, Continue, Expand, Grade, Read, Score, Search
 from isoflop.search.book import Book
 from isoflop.search.caps import Caps, Share
@@ -94,7 +93,7 @@ class Live:
         for spent, charged in zip(scores.spent, scores.charged, strict=True):
             self.book.scored(spent, charged)
         for trajectory, rewards in zip(asked, scores.rewards, strict=True):
-            _check(trajectory, rewards)
+            check_rewards(trajectory, rewards)
             self.step_rewards[trajectory] = rewards
         self._resume(list(scores.rewards))
 
@@ -259,12 +258,3 @@ class Live:
 def _closed(open_ends: Sequence[Trajectory]) -> Search:
     """A last request for strategies that return paths which are not complete."""
     return (yield Close(open_ends))  # type: ignore[no-any-return]
-
-
-def _check(trajectory: Trajectory, rewards: Sequence[float]) -> None:
-    if len(rewards) != trajectory.depth:
-        raise RewardError(f"the reward gave {len(rewards)} numbers for a trajectory of {trajectory.depth} steps")
-    for reward in rewards:
-        if not 0.0 <= reward <= 1.0 or math.isnan(reward):
-            problem = trajectory.origin.problem.id
-            raise RewardError(f"the reward gave {reward!r} for problem {problem!r}; rewards are numbers in [0, 1]")
