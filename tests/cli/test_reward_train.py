@@ -30,8 +30,13 @@ def test_eval_prints_a_table_and_ends_with_json(tmp_path):
     arguments = ["reward", "eval", str(tmp_path / "labels.jsonl"), "--out", str(tmp_path / "out"), "--json"]
     told = CliRunner().invoke(app, arguments)
     assert told.exit_code == 0, told.output
-    assert "48 solutions of 12 problems, hard labels" in told.stdout
     document = json.loads(told.stdout.splitlines()[-1])
+    lines = [line.split() for line in told.stdout.splitlines() if line.strip().startswith("logprob()")]
+    [free, _] = document["rewards"]
+    assert lines[0][1] == f"{free['auc_within']['value']:.3f}"  # all of it fits into 80 columns
+    assert lines[0][-1] == f"{free['calibration_error_after']:.3f}"
+    assert lines[1][1] == f"{100 * free['gain_over_majority']['best']['value']:+.1f}"
+    assert "48 solutions of 12 problems, hard labels" in told.stdout
     assert [one["reward"] for one in document["rewards"]] == ["logprob()", "random()"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "logprob",

@@ -52,7 +52,9 @@ def evaluate(
         device=device,
     )
     shown = console()
-    shown.print(grid("Rewards", report.COLUMNS, report.rows(found)))
+    for title, places in (("Steps", (0, 1, 2, 3, 4, 5)), ("Choosing", (0, 6, 7))):  # together wider than a terminal
+        rows = [[row[place] for place in places] for row in report.rows(found)]
+        shown.print(grid(title, [report.COLUMNS[place] for place in places], rows))
     for line in [*report.summary_lines(found), *found.notes]:
         shown.print(line, markup=False)
     files = [*found.files, *report.figures(found).save(out)]

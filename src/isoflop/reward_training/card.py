@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = ("seed", "AUC within problems", "AUC pooled", "logprob, within", "problems", "steps")
+COLUMNS = ("seed", "AUC within", "AUC pooled", "logprob within", "problems", "steps")
 
 
 def card(summary: Mapping[str, Any]) -> str:
@@ -37,4 +37,4 @@ def _shown(head: Mapping[str, Any], name: str) -> str:
     if head.get(name) is None:
         return "none"
     low, high = head[f"{name}_interval"]
-    return f"{head[name]:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{head[name]:.3f} [{low:.2f}, {high:.2f}]"

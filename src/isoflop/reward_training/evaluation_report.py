@@ -22,9 +22,9 @@ COLUMNS = (
     "reward",
     "AUC within",
     "AUC pooled",
-    "first-error F1",
+    "error F1",
     "ECE",
-    "after Platt",
+    "Platt",
     "best gains",
     "weighted gains",
 )
