@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner
 
-from isoflop.cli.main import app
+from isoflop.cli.main import app, prepared
 from isoflop.core import Outcome
 from isoflop.reward_training.labels import LabelledSolution, LabelledStep, write_labels
 
@@ -44,3 +44,10 @@ def test_eval_prints_a_table_and_ends_with_json(tmp_path):
         "rewards.png",
         "rewards.svg",
     ]
+
+
+def test_several_seeds_and_rewards_may_follow_one_option():
+    typed = ["reward", "train", "labels.jsonl", "--seeds", "0", "1", "--model", "m"]
+    assert prepared(typed) == [*typed[:5], "--seeds", "1", "--model", "m"]
+    typed = ["reward", "eval", "labels.jsonl", "--rewards", "random()", "logprob()"]
+    assert prepared(typed) == [*typed[:5], "--rewards", "logprob()"]

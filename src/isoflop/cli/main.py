@@ -98,17 +98,19 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     found = ["--debug"] if len(plain) < len(arguments) else []
     if plain[:1] == ["compare"]:
         plain = spread(plain)
+    elif plain[:2] in (["reward", "train"], ["reward", "eval"]):
+        plain = spread(plain, ("--seeds", "--rewards"))
     return [*found, *plain]
 
 
-def spread(arguments: Sequence[str]) -> list[str]:
+def spread(arguments: Sequence[str], spreading: Sequence[str] = SPREADING) -> list[str]:
     """Repeat a spreading option before each value that follows it."""
     found: list[str] = []
     option = ""
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if argument.startswith("-"):
-            option = name if name in SPREADING else ""
+            option = name if name in spreading else ""
             found += [name, value] if option and equals else [] if option else [argument]
         else:
             found += [option, argument] if option else [argument]

@@ -11,7 +11,7 @@ from isoflop.errors import SpecError
 
 EXAMPLES = (
     "isoflop reward train labels.jsonl --model DIR --out heads/first · "
-    "isoflop reward train runs/first --model DIR --out heads/free --features logprob --seeds 0 --seeds 1 --seeds 2"
+    "isoflop reward train runs/first --model DIR --out heads/free --features logprob --seeds 0 1 2"
     "\n\nThe head reads the model that wrote the solutions, and costs no forward pass while that model generates."
 )
 
