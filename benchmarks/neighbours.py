@@ -55,14 +55,14 @@ def main() -> None:
     alone = [generate(engine, [number], given.new_tokens)[number] for number in range(given.sequences)]
     equal = sum(alone[number] == crowd[number] for number in range(given.sequences))
     first = [agreement(alone[number], crowd[number]) for number in range(given.sequences)]
-    low, high = wilson(equal, given.sequences)
+    interval = wilson(equal, given.sequences)
     slots = engine.runner.slots
     held = sum(row.nbytes for row in slots.keys_SKTD + slots.values_SKTD) / 1e9
     print(f"{describe_hardware()}; torch {torch.__version__}, {given.threads} threads, {given.new_tokens} new tokens")
     print(
         f"bfloat16: {equal} of {given.sequences} sequences equal alone and among {given.live} "
-        f"({equal / given.sequences:.0%}, 95% interval {low:.0%} to {high:.0%}); on average the first "
-        f"{sum(first) / len(first):.1f} of {given.new_tokens} tokens agree"
+        f"({equal / given.sequences:.0%}, 95% interval {interval.low:.0%} to {interval.high:.0%}); on average the "
+        f"first {sum(first) / len(first):.1f} of {given.new_tokens} tokens agree"
     )
     print(
         f"memory: {held:.2f} GB in {slots.count} slots (allowed {given.memory_gb:g}); the process peaked at "
