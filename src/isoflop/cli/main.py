@@ -21,7 +21,6 @@ from isoflop.cli import (
     names,
     plan,
     quietstar,
-    quietstar_eval,
     reward,
     solve,
     study,
@@ -45,14 +44,10 @@ app = typer.Typer(
 study_app = typer.Typer(help="Run a study file: problems x arms x seeds, resumable.", no_args_is_help=True)
 study_app.command("run", epilog=study.EXAMPLES)(guarded(study.run))
 
-quietstar_app = typer.Typer(help="Train thoughts on any causal language model.", no_args_is_help=True)
-quietstar_app.command("train", epilog=quietstar.EXAMPLES)(guarded(quietstar.train))
-quietstar_app.command("eval", epilog=quietstar_eval.EXAMPLES)(guarded(quietstar_eval.evaluate))
-
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
-app.add_typer(quietstar_app, name="quietstar")
+app.add_typer(quietstar.app, name="quietstar")
 app.add_typer(reward.app, name="reward")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
@@ -62,11 +57,6 @@ app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
 app.command("import", epilog=imports.EXAMPLES)(guarded(imports.import_file))
 app.command("list", epilog=names.EXAMPLES)(guarded(names.list_names))
-
-
-@quietstar_app.callback()
-def quietstar_root() -> None:
-    """Train thoughts on any causal language model."""
 
 
 def _say_version(wanted: bool) -> None:

@@ -1,53 +1,12 @@
-"""`isoflop quietstar train`: put thoughts on a model, or go on with those it has."""
+"""`isoflop quietstar ...`: thoughts on any causal model. It knows the group's verbs and nothing of what they do."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
 import typer
 
-EXAMPLES = (
-    "isoflop quietstar train DIR --data text.jsonl --out runs/thoughts --steps 100"
-    "\n\nisoflop quietstar train DIR --data notes/ --out runs/cheap --positions 'random(16)' --precision bf16"
-)
+from isoflop.cli import quietstar_eval, quietstar_train
+from isoflop.cli.guard import guarded
 
-
-def train(
-    model: Annotated[str, typer.Argument(help="A causal LM, or a checkpoint with thoughts.", show_default=False)],
-    data: Annotated[str, typer.Option("--data", help="FILE.jsonl (column text), FILE.txt, a folder, hub:NAME:SPLIT.")],
-    out: Annotated[str, typer.Option("--out", help="The run's folder; a killed run goes on from it.")],
-    steps: Annotated[int, typer.Option("--steps", help="Updates.")] = 100,
-    recipe: Annotated[str, typer.Option("--recipe", help="corrected, or faithful to the reference.")] = "corrected",
-    n_ahead: Annotated[
-        int | None, typer.Option("--n-ahead", help="Inputs of a thought, and one: its own, or 8.")
-    ] = None,
-    talk: Annotated[int, typer.Option("--talk", help="Tokens predicted after a thought.")] = 4,
-    thoughts: Annotated[int, typer.Option("--thoughts", help="Thoughts drawn at each position.")] = 2,
-    positions: Annotated[str, typer.Option("--positions", help="all, boundary, traces or random(N).")] = "all",
-    seeded_steps: Annotated[
-        int, typer.Option("--seeded-steps", help="First steps: learn the data's own thoughts.")
-    ] = 0,
-    seeded_share: Annotated[float, typer.Option("--seeded-share", help="Share of later steps that do, too.")] = 0.0,
-    filler: Annotated[str, typer.Option("--filler", help="Its first token fills up short thoughts.")] = "---",
-    length: Annotated[int, typer.Option("--length", help="Tokens of a window.")] = 256,
-    batch: Annotated[int, typer.Option("--batch", help="Windows computed at once.")] = 4,
-    accumulate: Annotated[int, typer.Option("--accumulate", help="Batches of one update.")] = 1,
-    base_rate: Annotated[float, typer.Option("--base-rate", help="Learning rate of the base model.")] = 1e-6,
-    vector_rate: Annotated[float, typer.Option("--vector-rate", help="... of start and end, stored / 100.")] = 1e-5,
-    head_rate: Annotated[float, typer.Option("--head-rate", help="... of the talk head.")] = 1e-4,
-    warmup_steps: Annotated[int, typer.Option("--warmup-steps", help="Steps of linear warm-up.")] = 20,
-    precision: Annotated[str, typer.Option("--precision", help="no or bf16; weights stay in float32.")] = "no",
-    save_every: Annotated[int, typer.Option("--save-every", help="Steps between checkpoints.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-) -> None:
-    """Train thoughts on any text. Prints a line per step; the same stands in OUT/log.jsonl."""
-    given = dict(locals())
-    from isoflop.quietstar.training.loop import train as run
-    from isoflop.quietstar.training.settings import Training
-
-    typer.echo(f"saved {run(Training(**given), _say)}")
-
-
-def _say(line: dict[str, Any]) -> None:
-    shown = ("loss", "nats_without", "nats_with", "reward", "weight", "tokens_per_second")
-    typer.echo(f"step {line['step']}  " + "  ".join(f"{name} {line[name]:.4g}" for name in shown))
+app = typer.Typer(help="Train thoughts on any causal language model, and judge them.", no_args_is_help=True)
+app.command("train", epilog=quietstar_train.EXAMPLES)(guarded(quietstar_train.train))
+app.command("eval", epilog=quietstar_eval.EXAMPLES)(guarded(quietstar_eval.evaluate))

@@ -11,8 +11,3 @@ app = typer.Typer(help="From solutions to a step reward: label, train, judge.", 
 app.command("label", epilog=reward_label.EXAMPLES)(guarded(reward_label.label))
 app.command("train", epilog=reward_train.EXAMPLES)(guarded(reward_train.train))
 app.command("eval", epilog=reward_eval.EXAMPLES)(guarded(reward_eval.evaluate))
-
-
-@app.callback()
-def root() -> None:
-    """From solutions to a step reward: label, train, judge."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from isoflop.engines.base import EngineSpec
@@ -68,9 +68,8 @@ class QuietStar(EngineSpec):
 
     @property
     def local(self) -> Local:
-        """The local engine below."""
-        places = (self.dtype, self.device, self.context_tokens, self.memory_gb, self.max_live, self.threads)
-        return Local(self.model, *places, self.readout)
+        """The local engine below: every field of its own is one of ours."""
+        return Local(**{field.name: getattr(self, field.name) for field in fields(Local)})
 
     def open(self) -> LocalEngine:
         """Load model and thoughts, and set up the slots."""

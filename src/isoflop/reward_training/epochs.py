@@ -6,7 +6,6 @@ write_epochs(folder, epochs)          # folder/log.jsonl
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
+from isoflop.reward_training.folder import write_text
 from isoflop.reward_training.sources import RIGHT_FROM
-from isoflop.stats.discrimination import Group, auc
+from isoflop.stats.discrimination import auc
 
 FILE = "log.jsonl"
 
@@ -41,21 +41,6 @@ def measure(seed: int, epoch: int, logit_S: torch.Tensor, target_S: torch.Tensor
     return Epoch(seed, epoch, losses[0], losses[1], areas[0], areas[1])
 
 
-def by_problem(
-    scores: Sequence[float], targets: Sequence[float], problems: Sequence[str], chosen: Sequence[bool]
-) -> list[Group]:
-    """The chosen steps, a group for each problem."""
-    found: dict[str, tuple[list[float], list[bool]]] = {}
-    for score, target, problem, is_chosen in zip(scores, targets, problems, chosen, strict=True):
-        if is_chosen:
-            of_problem = found.setdefault(problem, ([], []))
-            of_problem[0].append(score)
-            of_problem[1].append(target >= RIGHT_FROM)
-    return [Group(problem, tuple(scores), tuple(right)) for problem, (scores, right) in found.items()]
-
-
 def write_epochs(folder: Path, epochs: Sequence[Epoch]) -> None:
     """All epochs so far, one line each."""
-    unfinished = folder / f"{FILE}.unfinished"
-    unfinished.write_text("".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))
-    os.replace(unfinished, folder / FILE)
+    write_text(folder / FILE, "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))

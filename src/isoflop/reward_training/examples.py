@@ -1,6 +1,8 @@
 """Labelled solutions as a model reads them: passages with the positions to read, and a target for each.
 
-What cannot be trained on is refused here, with the reason. A step without a label is part of the text and is not read.
+The position of a step is the one before its last token, which chose that token: what the shared trunk reads for free
+while it generates. What cannot be trained on is refused here, with the reason. A step without a label is part of the
+text and is not read.
 
     examples = policy_examples(solutions, policy_tokens(model, tokenizer))
     examples[0].passage.reads, examples[0].targets
@@ -50,8 +52,12 @@ def policy_passage(solution: LabelledSolution, tokens: Tokens) -> Passage:
         )
     _check_spelling(solution, tokens)
     ids = [token for step in solution.steps for token in step.tokens]
-    ends = accumulate(len(step.tokens) for step in solution.steps)
-    return Passage((*prompt, *ids), tuple(len(prompt) + end - 2 for end in ends))
+    return Passage((*prompt, *ids), choosing_positions(len(prompt), [len(step.tokens) for step in solution.steps]))
+
+
+def choosing_positions(prompt_tokens: int, step_tokens: Sequence[int]) -> tuple[int, ...]:
+    """The position before the last token of each step; steps have at least one token, and the prompt has."""
+    return tuple(prompt_tokens + end - 2 for end in accumulate(step_tokens))
 
 
 def _examples(

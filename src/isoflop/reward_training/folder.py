@@ -43,9 +43,14 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """As `write_text`."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """The file is whole or, if this is interrupted, the old one."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(document, indent=2) + "\n")
+    unfinished.write_text(text)
     os.replace(unfinished, path)
 
 

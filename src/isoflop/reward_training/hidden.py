@@ -1,11 +1,9 @@
 """Final hidden states of a policy at chosen positions, by plain padded forwards: what a shared-trunk head is fitted on.
 
-The position of a step is the one before its last token, which chose that token: what the shared trunk reads for free
-while it generates. `states` computes; `cached_states` keeps what it computed in a folder, piece by piece, so that a
-killed extraction goes on. It knows no labels and no head.
+`examples.py` says which positions. `states` computes; `cached_states` keeps what it computed in a folder, piece by
+piece, so that a killed extraction goes on. It knows no labels and no head.
 
-    passage = Passage(prompt + solution, choosing_positions(len(prompt), [len(step.tokens) for step in steps]))
-    [hidden_RD] = states(model, [passage])
+    [hidden_RD] = states(model, [Passage(tokens, reads)])
 
 Legend: B sequences of a batch, N tokens, R positions read, D hidden size.
 """
@@ -15,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +27,6 @@ BATCH_TOKENS = 8192  # of one forward, padding included; a longer solution goes 
 PIECE = 256  # solutions of one file: what a kill loses at most
 _EVERY = 4099  # every so many weights are in a model's fingerprint: enough to tell fine-tuned ones apart
 Progress = Callable[[int, int], None]
-
-
-def choosing_positions(prompt_tokens: int, step_tokens: Sequence[int]) -> tuple[int, ...]:
-    """The position before the last token of each step; steps have at least one token, and the prompt has."""
-    return tuple(prompt_tokens + end - 2 for end in accumulate(step_tokens))
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from isoflop.answers.base import Grader
 from isoflop.core import Channel
 from isoflop.errors import StudyError
 from isoflop.reward_training.labels import LabelledSolution
-from isoflop.reward_training.sources import RIGHT_FROM
+from isoflop.reward_training.sources import by_problem
 from isoflop.reward_training.split import held_out_problems
 from isoflop.stats.calibration import Bin, Platt, expected_calibration_error, fit_platt, reliability
 from isoflop.stats.curves import Curve, Pool, best_at_k, pass_at_k
@@ -108,14 +108,12 @@ def judge(
 
 def step_groups(rewards: Sequence[StepRewards], solutions: Sequence[LabelledSolution]) -> list[Group]:
     """The labelled steps of each problem."""
-    found: dict[str, tuple[list[float], list[bool]]] = {}
-    for own, solution in zip(rewards, solutions, strict=True):
-        scores, right = found.setdefault(solution.problem, ([], []))
-        for reward, label in zip(own, solution.labels, strict=True):
-            if label is not None:
-                scores.append(reward)
-                right.append(label >= RIGHT_FROM)
-    return [Group(problem, tuple(scores), tuple(right)) for problem, (scores, right) in found.items() if scores]
+    return by_problem(
+        (solution.problem, reward, label)
+        for own, solution in zip(rewards, solutions, strict=True)
+        for reward, label in zip(own, solution.labels, strict=True)
+        if label is not None
+    )
 
 
 def pools_of(rewards: Sequence[StepRewards], solutions: Sequence[LabelledSolution], grader: Grader) -> list[Pool]:

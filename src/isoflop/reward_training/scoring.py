@@ -29,8 +29,8 @@ def score(
 ) -> list[StepRewards]:
     """Every step's reward. Raises what the reward raises: an unscored step is never 0."""
     reads: list[StepRewards] = [()] * len(solutions)
-    if (head := getattr(spec, "head", None)) is not None:
-        reads = readouts(head, solutions, dtype=dtype, device=device)
+    if spec.head is not None:
+        reads = readouts(spec.head, solutions, dtype=dtype, device=device)
     found: list[StepRewards] = []
     with closing(spec.open(RewardContext())) as reward:
         for start in range(0, len(solutions), AT_ONCE):

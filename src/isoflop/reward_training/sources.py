@@ -13,6 +13,7 @@ from pathlib import Path
 from isoflop.errors import StudyError
 from isoflop.reward_training.from_run import RunLabels
 from isoflop.reward_training.labels import LabelKind, LabelledSolution, read_labels
+from isoflop.stats.discrimination import Group
 from isoflop.studies.run import Run
 
 RIGHT_FROM = 0.5  # a soft label of at least this counts as right where a measure knows only right and wrong
@@ -36,6 +37,16 @@ def read_solutions(source: str | Path, kind: LabelKind | None = None) -> list[La
             "outcome labels where its problems have gold answers"
         )
     return _once(found)
+
+
+def by_problem(steps: Iterable[tuple[str, float, float]]) -> list[Group]:
+    """(problem, score, label) of steps, a group for each problem."""
+    found: dict[str, tuple[list[float], list[bool]]] = {}
+    for problem, score, label in steps:
+        scores, right = found.setdefault(problem, ([], []))
+        scores.append(score)
+        right.append(label >= RIGHT_FROM)
+    return [Group(problem, tuple(scores), tuple(right)) for problem, (scores, right) in found.items()]
 
 
 def _once(solutions: Iterable[LabelledSolution]) -> list[LabelledSolution]:

@@ -21,18 +21,18 @@ import torch
 
 from isoflop.errors import StudyError
 from isoflop.reward_training.card import card
-from isoflop.reward_training.epochs import by_problem, write_epochs
+from isoflop.reward_training.epochs import write_epochs
 from isoflop.reward_training.examples import Example, policy_examples, policy_tokens
 from isoflop.reward_training.folder import CARD, SUMMARY, claim, write_json
 from isoflop.reward_training.head_fit import HeadFit, HeadOptions, Rows, fit_head
 from isoflop.reward_training.hidden import cached_states
 from isoflop.reward_training.labels import LabelKind, LabelledSolution
-from isoflop.reward_training.sources import RIGHT_FROM, read_solutions
+from isoflop.reward_training.sources import RIGHT_FROM, by_problem, read_solutions
 from isoflop.reward_training.split import held_out_problems
 from isoflop.rewards.head_folder import log_prob_features, save_head
 from isoflop.runtime.loading import load_model, load_tokenizer
 from isoflop.specs import require
-from isoflop.stats.discrimination import Auc, pooled_auc, within_auc
+from isoflop.stats.discrimination import Auc, Group, pooled_auc, within_auc
 
 STATES = "states"
 Told = Callable[[str], None]
@@ -134,9 +134,11 @@ def _fit_one(
 def _summary(
     rows: Rows, examples: Sequence[Example], fit: HeadFit, held_out: frozenset[str], seed: int, folder: Path
 ) -> dict[str, Any]:
-    chosen = [problem in held_out for problem in rows.problems]
-    targets = rows.target_S.tolist()
-    groups = by_problem(fit.logit_S.tolist(), targets, rows.problems, chosen)
+    def judged(scores: Sequence[float]) -> list[Group]:
+        every = zip(rows.problems, scores, rows.target_S.tolist(), strict=True)
+        return by_problem(step for step in every if step[0] in held_out)
+
+    groups = judged(fit.logit_S.tolist())
     steps = [step for example in examples for step in example.steps]
     summary = {
         "seed": seed,
@@ -147,13 +149,13 @@ def _summary(
         **named("held_out_auc", pooled_auc(groups)),
         **named("held_out_auc_within", within_auc(groups)),
         "held_out_loss": fit.best.held_out_loss,
-        "held_out_steps": sum(chosen),
+        "held_out_steps": sum(len(group.scores) for group in groups),
         "held_out": sorted(held_out),
         "trained_on": sorted(set(rows.problems) - held_out),
     }
     if all(step.logprobs for step in steps):
         free = [log_prob_features(step.logprobs)[0] for step in steps]
-        summary |= named("logprob_auc_within", within_auc(by_problem(free, targets, rows.problems, chosen)))
+        summary |= named("logprob_auc_within", within_auc(judged(free)))
     return summary
 
 
