@@ -87,3 +87,17 @@ def test_what_has_no_first_error_measure_is_refused():
         first_error_f1([Judged((0.5,), -1), Judged((0.6,), -1)], 0.5)
     with pytest.raises(StudyError, match="1 scored steps has its first error at 1"):
         Judged((0.5,), 1)
+
+
+def test_scores_that_know_nothing_have_an_auc_of_a_half_whatever_kinds_are_mixed():
+    """Steps of a solution are right until the first error: kinds are uneven, and depend on each other."""
+    rng = np.random.default_rng(0)
+
+    def study():
+        right = (rng.random((30, 6, 4)) < 0.8).cumprod(axis=2).astype(bool)
+        return [Group(str(i), tuple(rng.random(24)), tuple(own.ravel().tolist())) for i, own in enumerate(right)]
+
+    found = [within_auc(study()) for _ in range(60)]
+    values = np.array([one.value for one in found])
+    assert abs(values.mean() - 0.5) < 4 * values.std() / len(values) ** 0.5
+    assert np.mean([0.5 in one.interval for one in found]) >= 0.85
