@@ -326,7 +326,7 @@ class LocalEngine(Engine):
         rows, meter, decoding = self._rows, self._meter, turn.begun
         tokens = decoding + sum(one.segment.tokens for one in fed) + len(turn.behind_RH)
         heads = decoding + len(fed) + sum(row.account.head for row in begun)
-        own = meter.attention_flops(layout.decode_pairs) if layout else 0
+        own = meter.attention_flops(layout.newest_pairs) if layout else 0
         behind = meter.attention_flops(layout.behind_pairs) if layout and len(turn.riders) else 0
         unit = meter.forward(tokens + len(begun), decoding, tokens, heads, seconds - scored.seconds, own)
         self._thinker.book(scored, unit, behind, meter)
