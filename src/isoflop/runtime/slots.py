@@ -1,8 +1,8 @@
 """Slots: one preallocated row of keys and values per sequence, written in place.
 
 A slot keeps every token of its sequence; a sliding window is only a mask, so a path can be cut back or copied at any
-token. `front` places before the first token are for rows that are no tokens of the sequence: thoughts that are under way
-while it grows. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
+token. `front` places before the first token are for rows that are no tokens of the sequence: thoughts that are under
+way while it grows. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
 
     slots = Slots([(2, 64, 64)] * 24, count=64, tokens=2048, dtype=torch.bfloat16, device="cpu")
     slots.copy(source=3, targets=[7, 8], tokens=120)
