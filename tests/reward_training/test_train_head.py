@@ -1,5 +1,6 @@
 """Training a head: what it learns, what it reads, what it keeps apart, and what it refuses."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from isoflop.reward_training.split import held_out_problems
 from isoflop.reward_training.train_head import HeadTraining, train_head
 from isoflop.rewards.head_folder import load_head
 from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.runner import Runner
 
 
 def examples_of(policy, solutions):
@@ -69,7 +71,9 @@ def test_states_are_those_that_chose_each_steps_last_token(solve, policy):
     solutions[0] = replace(solutions[0], steps=(replace(solutions[0].steps[0], label=None), *solutions[0].steps[1:]))
     model, examples = examples_of(policy, solutions)
     tokenizer = load_tokenizer(str(policy))
-    for solution, states_RD in zip(solutions, hidden.states(model, [e.passage for e in examples]), strict=True):
+    passages = [example.passage for example in examples]
+    reader = hidden.StateReader(copy.deepcopy(model), context_tokens=hidden.context_of(passages))
+    for solution, states_RD in zip(solutions, reader.read(passages), strict=True):
         ids = tokenizer(solution.prompt)["input_ids"]
         expected = []
         for step in solution.steps:
@@ -83,30 +87,41 @@ def test_states_are_those_that_chose_each_steps_last_token(solve, policy):
 def test_a_killed_extraction_goes_on_and_ends_the_same(labels, policy, tmp_path, monkeypatch):
     monkeypatch.setattr(hidden, "PIECE", 50)
     whole = train_head(labels, str(policy), tmp_path / "whole", HeadTraining())
-    computed, states = [], hidden.states
+    computed, read, most = [], hidden.StateReader.read, 1
 
-    def killed(model, passages):
-        if len(computed) == 1:
+    def counted(reader, passages):
+        if len(computed) == most:
             raise KeyboardInterrupt
         computed.append(len(passages))
-        return states(model, passages)
+        return read(reader, passages)
 
-    monkeypatch.setattr(hidden, "states", killed)
+    monkeypatch.setattr(hidden.StateReader, "read", counted)
     with pytest.raises(KeyboardInterrupt):
         train_head(labels, str(policy), tmp_path / "cut", HeadTraining())
-    monkeypatch.setattr(
-        hidden, "states", lambda model, passages: computed.append(len(passages)) or states(model, passages)
-    )
+    most = 3
     resumed = train_head(labels, str(policy), tmp_path / "cut", HeadTraining())
     assert computed == [50, 50, 20]
     assert torch.equal(load_head(tmp_path / "cut").weight_1D, load_head(tmp_path / "whole").weight_1D)
     assert resumed["heads"][0]["held_out_auc"] == whole["heads"][0]["held_out_auc"]
 
 
+def test_what_solutions_begin_with_alike_is_computed_once(solve, policy, monkeypatch):
+    model, examples = examples_of(policy, solve(2, 6))
+    passages = [example.passage for example in examples]
+    reader = hidden.StateReader(model, context_tokens=hidden.context_of(passages))
+    tokens, step = [], Runner.step
+    monkeypatch.setattr(
+        Runner, "step", lambda self, batch, **how: tokens.append(len(batch.ids)) or step(self, batch, **how)
+    )
+    reader.read(passages)
+    prefixes = {passage.tokens[:end] for passage in passages for end in range(1, len(passage.tokens) + 1)}
+    assert sum(tokens) == len(prefixes) < sum(len(passage.tokens) for passage in passages)
+
+
 def test_states_of_other_weights_are_not_taken_for_these(solve, policy, tmp_path):
     model, examples = examples_of(policy, solve(2, 2))
     passages = [example.passage for example in examples]
-    before = hidden.cached_states(model, passages, tmp_path)
+    before = hidden.cached_states(copy.deepcopy(model), passages, tmp_path)
     with torch.no_grad():
         model.model.norm.weight.mul_(2)
     after = hidden.cached_states(model, passages, tmp_path)

@@ -59,7 +59,7 @@ def readouts(
 ) -> list[StepRewards]:
     """What a head reads at every step, as an engine with that head would have read it."""
     from isoflop.reward_training.examples import policy_passage, policy_tokens
-    from isoflop.reward_training.hidden import states
+    from isoflop.reward_training.hidden import StateReader, context_of
     from isoflop.rewards.head_folder import load_head
     from isoflop.runtime.loading import load_model, load_tokenizer
 
@@ -68,4 +68,5 @@ def readouts(
     tokens = policy_tokens(model, tokenizer)
     passages: list[Passage] = [policy_passage(solution, tokens) for solution in solutions]
     weight_D, bias = head.weight_1D[0].float(), float(head.bias_1)
-    return [tuple((each_RD.float() @ weight_D + bias).tolist()) for each_RD in states(model, passages)]
+    reader = StateReader(model, context_tokens=context_of(passages))
+    return [tuple((each_RD.float() @ weight_D + bias).tolist()) for each_RD in reader.read(passages)]
