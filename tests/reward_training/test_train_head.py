@@ -128,6 +128,20 @@ def test_states_of_other_weights_are_not_taken_for_these(solve, policy, tmp_path
     assert torch.allclose(after[0], 2 * before[0], atol=1e-5)
 
 
+def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, monkeypatch):
+    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(log_probs=True))
+    train_head(labels, str(policy), tmp_path / "first", HeadTraining())
+
+    def refused(reader, passages):
+        raise AssertionError("these states are there already")
+
+    monkeypatch.setattr(hidden.StateReader, "read", refused)
+    kept = tmp_path / "first" / "states"
+    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(log_probs=True), states=kept)
+    assert shared["heads"][0]["held_out_auc"] == alone["heads"][0]["held_out_auc"]
+    assert not (tmp_path / "second" / "states").exists()
+
+
 def test_several_seeds_make_several_heads_with_splits_of_their_own(labels, policy, tmp_path):
     training = HeadTraining(seeds=(0, 1), options=HeadOptions(epochs=3))
     summary = train_head(labels, str(policy), tmp_path / "heads", training)

@@ -29,6 +29,9 @@ def train(
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the problems to stop by.")] = 0.1,
     l2: Annotated[float, typer.Option("--l2", help="Weight of the squared weights.")] = 0.01,
     epochs: Annotated[int, typer.Option("--epochs", help="At most so many.")] = 100,
+    states: Annotated[
+        str | None, typer.Option("--states", help="Where hidden states are kept.", show_default="OUT/states")
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype")] = "auto",
     device: Annotated[str, typer.Option("--device")] = "auto",
     json: Json = False,
@@ -48,7 +51,7 @@ def train(
         held_out=held_out,
         options=HeadOptions(l2=l2, epochs=epochs),
     )
-    summary = train_head(source, model, out, training, dtype=dtype, device=device, tell=typer.echo)
+    summary = train_head(source, model, out, training, states=states, dtype=dtype, device=device, tell=typer.echo)
     _say(summary, as_json=json)
 
 

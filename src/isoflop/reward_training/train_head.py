@@ -58,11 +58,15 @@ def train_head(
     out: str | Path,
     training: HeadTraining,
     *,
+    states: str | Path | None = None,
     dtype: str = "auto",
     device: str = "auto",
     tell: Told = lambda text: None,
 ) -> dict[str, Any]:
-    """Train, save, and return the summary, which also stands in `summary.json`."""
+    """Train, save, and return the summary, which also stands in `summary.json`.
+
+    `states`: the folder in which hidden states are kept; trainings on the same labels may share it.
+    """
     folder = Path(out)
     solutions = read_solutions(source, training.kind)
     tokenizer = load_tokenizer(model)
@@ -76,7 +80,7 @@ def train_head(
         folder,
         {"method": "head", "model": model, "labels": labels_print(solutions), "dtype": dtype, **asdict(training)},
     )
-    rows = _rows(loaded, examples, folder / STATES, training.log_probs, tell)
+    rows = _rows(loaded, examples, Path(states or folder / STATES), training.log_probs, tell)
     fits = [_fit_one(rows, examples, folder, training, seed, model, tell) for seed in training.seeds]
     summary = {
         "method": "head",
