@@ -95,7 +95,15 @@ class Live:
         for trajectory, rewards in zip(asked, scores.rewards, strict=True):
             check_rewards(trajectory, rewards)
             self.step_rewards[trajectory] = rewards
+        if self._overspent():
+            return
         self._resume(list(scores.rewards))
+
+    def unrewarded(self, message: str) -> None:
+        """The reward failed: stop, with what it computed on the books."""
+        if self.job.reward is not None:
+            self.book.scored(*self.job.reward.untold(self.root.origin.search))
+        self.halt(Stop.ERROR, message)
 
     def halt(self, stop: Stop, message: str) -> None:
         """Stop here; the vote takes what is complete."""
@@ -103,6 +111,18 @@ class Live:
         self.stop, self.message, self.ended, self.asked = stop, message, True, None
         self.outbox.clear()
         self.candidates = tuple(node for node in self.nodes if node.finished)
+
+    def _overspent(self) -> bool:
+        """Whether scoring took more than the reward foresaw, so that the budget is broken: then the search stops."""
+        limit = self.job.budget.flops
+        if limit is None or self.book.flops <= limit or self.stop is not Stop.FINISHED:
+            return False
+        message = f"scoring took more FLOPs than the reward foresaw: {self.book.flops:g}, the budget is {limit:g}"
+        if self.ended:
+            self.stop, self.message = Stop.BUDGET, message
+        else:
+            self.halt(Stop.BUDGET, message)
+        return True
 
     def run_out_of_time(self, limit_seconds: float) -> None:
         """The clock has run out. What is in flight comes back cancelled; the search ends when it has."""
