@@ -14,6 +14,7 @@ import typer
 
 from isoflop import __version__
 from isoflop.cli import (
+    audit,
     compare,
     figure,
     flops,
@@ -55,6 +56,7 @@ app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
+app.command("audit", epilog=audit.EXAMPLES)(guarded(audit.audit))
 app.command("import", epilog=imports.EXAMPLES)(guarded(imports.import_file))
 app.command("list", epilog=names.EXAMPLES)(guarded(names.list_names))
 
