@@ -32,6 +32,11 @@ STRATEGIES = [
     "rebase(width=6, balance='ceil', vote='majority')",
     "rebase(width=6, balance='systematic', aggregate='prod')",
     "rebase(width=6, balance='multinomial', vote='best')",
+    "rebase(width=6, merge=True, floor=0.2, score='logit', temperature=1.0)",
+    "rebase(width=3, rounds=3)",
+    "beam(width=3, expand=2, merge=True, rounds=2)",
+    "controller(lambda_=0.05)",
+    "controller(lambda_=0.001, max_solutions=5)",
 ]
 THINKING = Prompt(text="<think>\n", markers=Markers(think=("<think>", "</think>")))
 PROBLEMS = [Problem(f"p{i}", f"How much is {i}?", str(i)) for i in range(8)]

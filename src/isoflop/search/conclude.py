@@ -27,7 +27,7 @@ def unscored(live: Live) -> list[Trajectory]:
     """Candidates whose vote needs a reward that nobody has asked for yet."""
     if live.job.strategy.vote == "majority" or live.stop is Stop.ERROR:
         return []
-    return [node for node in live.candidates if node not in live.step_rewards]
+    return [node for node in dict.fromkeys(live.candidates) if node not in live.step_rewards]
 
 
 def conclude(live: Live, ended: float) -> Attempt:
