@@ -20,6 +20,7 @@ from isoflop.cost.shape import ModelShape, load_shape
 from isoflop.errors import ModelError, StudyError
 from isoflop.report.arms import ArmSummary, summarize
 from isoflop.report.pools import pool_of
+from isoflop.search.published import PublishedRebase
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 
@@ -45,7 +46,7 @@ def _arm(summary: ArmSummary, records: Sequence[Record], prompts: Mapping[str, i
     tokens = summary.per_problem("new_tokens", "policy") or None
     return AuditedArm(
         summary.data,
-        reported_flops=tokens * published_flops_per_token(shape) if shape and tokens else None,
+        reported_flops=_published_tokens(summary, records) * published_flops_per_token(shape) if shape else None,
         reported_seconds=summary.seconds_per_problem,
         compute=Compute(
             ideal=summary.flops_per_problem,
@@ -57,6 +58,16 @@ def _arm(summary: ArmSummary, records: Sequence[Record], prompts: Mapping[str, i
         estimated=False,
         choice=_choice(records),
     )
+
+
+def _published_tokens(summary: ArmSummary, records: Sequence[Record]) -> float:
+    """The tokens that the study's formula charges per attempt: those sampled; in its own searches a full cut for each
+    node that was not dropped, and its parent's again."""
+    strategy = summary.arm.strategy
+    if not isinstance(strategy, PublishedRebase):
+        return summary.per_problem("new_tokens", "policy") or 0.0
+    kept = [node for record in records for node in record.nodes if (node.reward or 0.0) > strategy.drop]
+    return sum(node.depth for node in kept) * strategy.step_tokens / len(records)
 
 
 def _shape(summary: ArmSummary) -> ModelShape | None:

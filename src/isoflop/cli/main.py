@@ -32,7 +32,7 @@ from isoflop.cli import (
 from isoflop.cli.guard import DEBUG, guarded
 
 # Options that may be followed by several values, as in `--strategies A B C`.
-SPREADING = ("--strategies", "--model", "--reward", "--prompt", "--sampling", "--seeds")
+SPREADING = ("--strategies", "--model", "--reward", "--prompt", "--sampling", "--protocol", "--seeds")
 
 app = typer.Typer(
     help="The instrument for compute-optimal LLM problem solving.",

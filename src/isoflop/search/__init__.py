@@ -13,5 +13,7 @@ REGISTRY = {
     "mcts": "isoflop.search.mcts:MCTS",
     "budget_forcing": "isoflop.search.budget_forcing:BudgetForcing",
     "rollouts": "isoflop.search.rollouts:Rollouts",
+    "published_vote": "isoflop.search.published:PublishedVote",
+    "published_rebase": "isoflop.search.published:PublishedRebase",
     "rebase": "isoflop.search.rebase:Rebase",
 }
