@@ -156,7 +156,7 @@ class Live:
             try:
                 request = self._search.send(reply)
             except StopIteration as end:
-                if all(node.finished for node in end.value):
+                if not self.job.strategy.closes or all(node.finished for node in end.value):
                     self.candidates, self.ended = tuple(end.value), True
                     return
                 self._search, reply = _closed(end.value), None
