@@ -35,7 +35,7 @@ class Growth:
     forced_text: str = ""
     closing: bool = False
     forwards: int = 0
-    thoughts: int = 0
+    waited: int = 0  # forwards that went by for its thoughts alone
 
 
 class Closers:

@@ -46,7 +46,7 @@ class Live:
         self._search: Search = job.strategy.search(self.root)
         self._children: dict[Trajectory, int] = {}
         self._reply: list[Any] = []
-        self._longest = self._most_thoughts = 0
+        self._longest = self._most_waited = 0
 
     def start(self) -> None:
         """Check that the prompt fits, then run the strategy to its first request."""
@@ -66,7 +66,7 @@ class Live:
         forced = len(growth.forced)
         sampled = max(0, sum([len(step.tokens) for step in generation.steps]) - forced)
         self.book.made(generation, growth.node.length + forced, sampled)
-        growth.thoughts += self.book.thought(generation, growth.node, growth.forced)
+        growth.waited += self.book.thought(generation, growth.node, growth.forced)
         for step in generation.steps:
             self._children[growth.node] = max(self._children.get(growth.node, 0), growth.index + 1)
             growth.node = self._add(growth.node.extend(step, growth.index))
@@ -82,7 +82,7 @@ class Live:
             return
         growth.reply[growth.position] = growth.node
         self._longest = max(self._longest, growth.forwards)
-        self._most_thoughts = max(self._most_thoughts, growth.thoughts)
+        self._most_waited = max(self._most_waited, growth.waited)
         if not self.growths:
             self._settle()
 
@@ -143,8 +143,8 @@ class Live:
 
     def _settle(self) -> None:
         """All requests of the strategy's last question are answered."""
-        self.book.waited(self._longest, self._most_thoughts)
-        self._longest = self._most_thoughts = 0
+        self.book.waited(self._longest, self._most_waited)
+        self._longest = self._most_waited = 0
         if self.stop is Stop.FINISHED:
             self._resume(self._reply)
         else:
