@@ -24,7 +24,7 @@ def train(
     kind: Annotated[
         str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="the file's; a run's: outcome")
     ] = None,
-    features: Annotated[str | None, typer.Option("--features", help="logprob: read that, too.")] = None,
+    features: Annotated[str | None, typer.Option("--features", help="logprob or path: read these, too.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", help="Repeatable.", show_default="0")] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the problems to stop by.")] = 0.1,
     l2: Annotated[float, typer.Option("--l2", help="Weight of the squared weights.")] = 0.01,
@@ -40,10 +40,10 @@ def train(
 
     _refuse("--method", method, ("head",))
     _refuse("--kind", kind, (None, *LABEL_KINDS))
-    _refuse("--features", features, (None, "logprob"))
+    _refuse("--features", features, (None, "logprob", "path"))
     training = HeadTraining(
         kind=kind,  # type: ignore[arg-type]  # checked above
-        log_probs=features == "logprob",
+        features=features,  # type: ignore[arg-type]  # checked above
         seeds=tuple(seeds or (0,)),
         held_out=held_out,
         options=HeadOptions(l2=l2, epochs=epochs),
