@@ -51,7 +51,7 @@ def test_the_saved_head_is_the_one_that_was_judged(solve, policy, tmp_path):
     solutions = solve(12)
     write_labels(tmp_path / "labels.jsonl", solutions)
     summary = train_head(
-        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, log_probs=True)
+        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, features="logprob")
     )
     head, [told] = load_head(tmp_path / "head"), summary["fits"]
     model, examples = examples_of(policy, [one for one in solutions if one.problem in told["held_out"]])
@@ -194,13 +194,13 @@ def changed(solution, how):
         ("foreign", ModelError, "problem 'p0': the tokens of the step '.*' spell .* give that one as --model"),
         ("beyond", ModelError, "in this model's tokenizer"),
         ("tokenless", StudyError, "steps without tokens; a head reads the policy's own tokens"),
-        ("silent", StudyError, "has no log-probabilities, which --features logprob reads"),
+        ("silent", StudyError, "has no log-probabilities, which --features reads"),
     ],
 )
 def test_labels_that_teach_nothing_are_refused(solve, policy, tmp_path, how, error, reason):
     write_labels(tmp_path / "labels.jsonl", [changed(solution, how) for solution in solve(2, 3)])
     with pytest.raises(error, match=reason):
-        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(log_probs=True))
+        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(features="logprob"))
     assert not (tmp_path / "out").exists()
 
 
@@ -214,5 +214,5 @@ def test_another_folder_another_training_and_another_kind_are_refused(labels, po
     short = HeadTraining(options=HeadOptions(epochs=1))
     train_head(labels, str(policy), tmp_path / "out", short)
     train_head(labels, str(policy), tmp_path / "out", short)
-    with pytest.raises(StoreError, match=r"another training \(log_probs=False, asked now: True"):
-        train_head(labels, str(policy), tmp_path / "out", replace(short, log_probs=True))
+    with pytest.raises(StoreError, match=r"another training \(features=None, asked now: 'logprob'"):
+        train_head(labels, str(policy), tmp_path / "out", replace(short, features="logprob"))
