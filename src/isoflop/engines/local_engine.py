@@ -27,7 +27,7 @@ from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.cost.shape import ModelShape
 from isoflop.engines.base import Engine, Generation, GenerationRequest
 from isoflop.engines.local_cost import Account, Meter
-from isoflop.engines.local_paths import Claim, Paths, SearchPaths, common_prefix
+from isoflop.engines.local_paths import Claim, Paths, SearchPaths
 from isoflop.engines.local_paths import Tokens as PathTokens
 from isoflop.engines.local_rows import Row, RowKey, Rows
 from isoflop.engines.local_text import Tokens
@@ -57,14 +57,21 @@ class LocalEngine(Engine):
     readout: Readout | None = None
 
     def __init__(
-        self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int, thinker: Thinker | None = None
+        self,
+        runner: Runner,
+        tokens: Tokens,
+        shape: ModelShape,
+        max_live: int,
+        thinker: Thinker | None = None,
+        *,
+        share_prompts: bool = False,
     ) -> None:
         self.runner, self.tokens = runner, tokens
         self._thinker = thinker or Plain(runner)
         self.context_tokens = runner.slots.tokens - self._thinker.spare_tokens
         self.forwards = 0
         self._meter = Meter(shape)
-        self._paths = Paths(runner.slots.count, self.context_tokens)
+        self._paths = Paths(runner.slots.count, self.context_tokens, share_prompts=share_prompts)
         self._logprobs = np.zeros((runner.slots.count, self.context_tokens))
         # What the head read where each slot's newest token was drawn.
         self._reads: dict[int, tuple[float, ...]] = {}
@@ -195,7 +202,8 @@ class LocalEngine(Engine):
             request = self._queue[0]
             search = self._paths.search(request.parent.origin.search)
             target = search.target(request.parent, request.forced)
-            if self._is_being_fed((request.parent, request.forced), target, search.number, fed):
+            key, coming = (request.parent, request.forced), [(one.row.search, one.target) for one in fed]
+            if any(one.row.key == key for one in fed) or self._paths.is_coming(search, target, coming):
                 deferred.append(self._queue.popleft())
                 continue
             row = self._start(request, target)
@@ -211,14 +219,6 @@ class LocalEngine(Engine):
                 row.account.head = all(other.key != row.key for _, other in ready)
                 ready.append((self._rows.count - 1, row))
         return fed, ready, deferred
-
-    def _is_being_fed(self, key: RowKey, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
-        """Whether this forward computes more of `target` than is held."""
-        same = [one for one in fed if one.row.search.number == search]
-        if not same or any(one.row.key == key for one in same):
-            return bool(same)
-        _, held = self._paths.longest(same[0].row.search, target)
-        return any(common_prefix(one.target, target) > held for one in same)
 
     def _start(self, request: GenerationRequest, target: PathTokens) -> Row | None:
         """A row and a slot for a request, its cached prefix in place; None where no slot is to be had."""

@@ -61,7 +61,7 @@ def open_local(
     runner = Runner(model, slots=count, slot_tokens=context + spare_tokens, front=front_tokens)
     tokens = Tokens(tokenizer, runner.vocab_size, end_tokens(model, tokenizer))
     thinker = make_thinker(runner, tokens.pieces, Pricer(shape)) if make_thinker else None
-    engine = LocalEngine(runner, tokens, shape, spec.max_live, thinker)
+    engine = LocalEngine(runner, tokens, shape, spec.max_live, thinker, share_prompts=spec.share_prompts)
     if spec.readout is not None:
         engine.readout = load_readout(
             spec.readout, hidden_size=shape.hidden_size, model=spec.model, device=runner.device
