@@ -1,12 +1,12 @@
 """Seconds of a thought token: cached and thinking ahead, against the twin that recomputes everything and a plain token.
 
-One sequence, one thread, n_ahead 8, temperature 1, all in turns. The talk head gives one constant weight, set so that the
-plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share on text that the plain model
-wrote; the share is measured again on the text that thinking ahead wrote, beside the share of drafts that stayed.
+One sequence, one thread, n_ahead 8, temperature 1, all in turns. The talk head gives one constant weight, set so that
+the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share on text that the plain
+model wrote; the share is measured again on the text that thinking ahead wrote, beside the share of drafts that stayed.
 
-Without MODEL: a random Llama of hidden size 256, 4 layers, vocabulary 2002, float32. The twin runs every position through
-the whole model at every token; it is run at every length, a third of the lengths in each turn. With MODEL: that model in
-bfloat16, prompts from a file of questions. FLOPs of Mistral-7B's shape at 300 tokens are by formula.
+Without MODEL: a random Llama of hidden size 256, 4 layers, vocabulary 2002, float32. The twin runs every position
+through the whole model at every token; it is run at every length, some of the lengths in each turn. With MODEL: that
+model in bfloat16, prompts from a file of questions. FLOPs of Mistral-7B's shape at 300 tokens are by formula.
 
 Processor seconds of the process are what is compared: they are those of a clock where nothing else runs, and hold on a
 machine that others use. Seconds by the clock are printed too.
@@ -39,6 +39,8 @@ from isoflop.cost.shape import shape_from_config
 from isoflop.engines.base import GenerationRequest, Until
 from isoflop.engines.local_engine import LocalEngine
 from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.branches import NAME as BRANCHES
+from isoflop.quietstar.branches import Branches
 from isoflop.quietstar.cost import cached_flops, reference_flops
 from isoflop.quietstar.engine import QuietStar
 from isoflop.quietstar.engine_ahead import AheadThinker, front_tokens
@@ -127,23 +129,27 @@ class Subject:
 
     def overlaps(self, text: Sequence[int], begin: int, weights: Sequence[float]) -> list[float]:
         """The mean of the sum of min(p, q) over the tokens from `begin` on, for each constant weight."""
-        self.model.base.set_attn_implementation("isoflop_thoughts")
-        self.weigh(1.0)
-        plain_SV, thought_SV = [], []
-        found = self.model.all_positions(text[:-1])
-        plain_SV, thought_SV = found.base_logits[begin - 1 :], found.logits[begin - 1 :]
-        self.model.base.set_attn_implementation(NAME)
-        q_SV = plain_SV.softmax(-1)
-        mixtures = (torch.lerp(plain_SV, thought_SV, weight).softmax(-1) for weight in weights)
-        return [float(torch.minimum(p_SV, q_SV).sum(-1).mean()) for p_SV in mixtures]
+        model = self.model
+        model.base.set_attn_implementation(BRANCHES)
+        with torch.no_grad():
+            ids_1S, anchors_1A = torch.tensor([list(text)]), torch.arange(begin - 1, len(text) - 1)[None]
+            thought = model.think(Branches(None), model.embed(ids_1S), anchors_1A, model.choose("greedy"))
+            plain_AV = model.logits(thought.visible_BVH[0, begin - 1 : -1])
+            thought_AV = model.logits(thought.inputs_BGAH[0, -1])
+        model.base.set_attn_implementation(NAME)
+        q_AV = plain_AV.softmax(-1)
+        mixtures = (torch.lerp(plain_AV, thought_AV, weight).softmax(-1) for weight in weights)
+        return [float(torch.minimum(p_AV, q_AV).sum(-1).mean()) for p_AV in mixtures]
 
     def weight_for(self, share: float, texts: Sequence[tuple[Sequence[int], int]]) -> float:
         """The constant weight at which the overlap over these texts is `share`, on a grid; it is set."""
-        grid = np.linspace(0, 1.5, 76)
+        grid = np.linspace(0, 1, 41)
         means = np.mean([self.overlaps(text, begin, grid.tolist()) for text, begin in texts], 0)
         below = np.flatnonzero(means <= share)
         if not len(below):
-            raise SystemExit(f"no weight up to {grid[-1]} brings the overlap down to {share}; the least is {means.min():.3f}")
+            raise SystemExit(
+                f"no weight up to {grid[-1]} brings the overlap down to {share}; the least is {means.min():.3f}"
+            )
         low, high = below[0] - 1, below[0]
         weight = float(np.interp(-share, -means[[low, high]], grid[[low, high]]))
         self.weigh(weight)
@@ -165,7 +171,7 @@ def generate(engine: LocalEngine, prompt: Sequence[int], new_tokens: int, times:
 
 def kept(step: Any) -> tuple[int, int]:
     """Drafts that stayed, and drafts. The last token's drops are of the end, not of its draft."""
-    return sum(not one.dropped for one in step.thoughts[:-1]), len(step.thoughts) - 1
+    return sum(not one.dropped for one in step.thoughts[:-1]), max(1, len(step.thoughts) - 1)
 
 
 def small(given: argparse.Namespace) -> None:
@@ -179,7 +185,9 @@ def small(given: argparse.Namespace) -> None:
     prompt = [place * 7 % 250 + 1 for place in range(given.prompt)]
     text = [*prompt, *generate(subject.plain, prompt, new, Times()).tokens]
     weight = subject.weight_for(given.overlap, [(text, given.prompt)])
-    print(f"{given.prompt} prompt tokens and {new} new ones; overlap {given.overlap} at a constant weight of {weight:.3f}")
+    print(
+        f"{given.prompt} prompt tokens and {new} new ones; overlap {given.overlap} at a constant weight of {weight:.3f}"
+    )
     engines = {"plain": subject.plain, "thinking": subject.cached, "thinking ahead": subject.ahead}
     times = {label: Times() for label in engines}
     stayed, twin = [], Times()
@@ -188,8 +196,8 @@ def small(given: argparse.Namespace) -> None:
             step = generate(engine, prompt, new, times[label])
         stayed.append(kept(step))
         if not given.no_twin:
-            base.set_attn_implementation("isoflop_thoughts")
-            for length in range(given.prompt + turn, given.tokens, given.turns):
+            base.set_attn_implementation(BRANCHES)
+            for length in range(given.prompt + turn, given.tokens, given.turns * given.twin_every):
                 with twin.run():
                     naive_next_token(subject.model, text[:length])
             base.set_attn_implementation(NAME)
@@ -201,8 +209,9 @@ def small(given: argparse.Namespace) -> None:
     print(f"drafts that stayed: {share / count:.3f} of {count}; overlap on the text it wrote {overlap:.3f}")
     print(f"thinking / plain: {cached / plain:.2f} (target: at most 6.5); ahead / plain: {ahead / plain:.2f}")
     if twin.processor:
-        total, clock = sum(twin.processor), sum(twin.clock)
-        print(f"twin, all {len(twin.processor)} tokens: {total:.0f} s (clock {clock:.0f})")
+        scale = new / len(twin.processor)
+        total, clock = scale * sum(twin.processor), scale * sum(twin.clock)
+        print(f"twin, run at {len(twin.processor)} of {new} lengths: {total:.0f} s for all (clock {clock:.0f})")
         print(f"twin / thinking: {total / cached:.1f} (target: at least 45)")
         print(f"twin / thinking ahead: {total / ahead:.1f} (target: at least 100)")
 
@@ -261,6 +270,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--overlap", type=float, default=0.9)
     parser.add_argument("--no-twin", action="store_true")
+    parser.add_argument("--twin-every", type=int, default=1, help="run the twin at every so many-th length")
     parser.add_argument("--model", help="a folder; without it, the random model")
     parser.add_argument("--questions", help="JSON lines with a question each")
     parser.add_argument("--prompts", type=int, default=6)

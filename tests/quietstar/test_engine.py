@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from thinking_engines import NAMES, TEXTS, ask, opened, root, run
+from transformers import AutoModelForCausalLM
 
 from isoflop.api import solve
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Budget
 from isoflop.engines.base import Generation, GenerationRequest
 from isoflop.engines.local import Local
-from isoflop.errors import SpecError
+from isoflop.errors import ModelError, SpecError
 from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.checkpoint import WEIGHTS
 from isoflop.quietstar.cost import ThoughtPricer
 from isoflop.quietstar.engine import QuietStar
 from isoflop.quietstar.naive import naive_next_token
@@ -109,6 +113,27 @@ def test_a_gate_opens_where_the_plain_model_is_unsure(folders: dict[str, Path]) 
     assert {True, False} == set(thought_about)
 
 
+def test_a_gate_head_decides_by_the_plain_state(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Its tensors stand among the thought's; a checkpoint without them is refused."""
+    with pytest.raises(ModelError, match=r"has no gate head.*train one.*let the entropy decide"):
+        opened(folders["llama"], think="gate(0.5, by='head')")
+    folder = shutil.copytree(folders["llama"], tmp_path / "gated")
+    generator = torch.Generator().manual_seed(0)
+    head = {"gate_head.weight": torch.randn((1, 32), generator=generator), "gate_head.bias": torch.zeros(1)}
+    save_file(load_file(folder / WEIGHTS) | head, folder / WEIGHTS)
+    model, engine = ThoughtModel.load(folder, 8), opened(folder, think="gate(0.5, by='head')")
+    request = ask(1, root(engine, TEXTS[0], step_end=()), tokens=24, temperature=0.0)
+    (reply,) = run(engine, [request])
+    check(model, request, reply)
+    [step] = reply.steps
+    base = AutoModelForCausalLM.from_pretrained(folders["llama"]).eval()
+    with torch.inference_mode():
+        hidden_ND = base.model(torch.tensor([[*request.parent.tokens, *step.tokens]])).last_hidden_state[0]
+        gain_N = (hidden_ND @ head["gate_head.weight"][0]).tolist()[request.parent.length - 1 : -1]
+    assert [one.at for one in step.thoughts] == [place for place, gain in enumerate(gain_N) if gain > 0]
+    assert 0 < len(step.thoughts) < 24
+
+
 def test_a_boundary_thought_stands_before_each_steps_first_token(folders: dict[str, Path]) -> None:
     engine = opened(folders["llama"], think="boundary")
     ends = tuple("abcdefghij0123456789 ")
@@ -152,8 +177,9 @@ def test_thoughts_are_charged_to_their_own_role_by_the_formula(folders: dict[str
 
 
 def test_rules_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"think='gate\(-1\)'.*'boundary', 'gate\(t\)'"):
-        QuietStar("m", think="gate(-1)")
+    for think in ("gate(-1)", "gate(x)", "gate(1.5, by='head')", "gate(0.5, by='chance')", "sometimes"):
+        with pytest.raises(SpecError, match=r"is unknown; allowed: .*'gate\(t\)'.*by='head'"):
+            QuietStar("m", think=think)
     with pytest.raises(SpecError, match="siblings share a node's thoughts with think='boundary'"):
         QuietStar("m", thoughts_per_node=2)
     with pytest.raises(SpecError, match="greedy thoughts are all the same"):
