@@ -20,6 +20,8 @@ from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.errors import StudyError
 from isoflop.randomness import stream_key, uniform
 from isoflop.rewards.base import Reward, Scores
+from isoflop.studies.phantom_thoughts import PhantomThoughts
+from isoflop.thought import Thought
 
 COMMON_ANSWER = "1"  # what most samples say, and what a plan takes for right
 _OTHER_ANSWERS = 1000
@@ -32,7 +34,8 @@ class Assumptions:
     Prompts are `characters_per_token` long unless `prompt_tokens` is given. A solution has `solution_tokens`, in steps
     of `step_tokens`; where the prompt has a think block, `think_tokens` go before. `agreement` is the chance that a
     sample gives the most common answer (it decides when adaptive strategies stop). `discordant` is the share of
-    problems on which two arms differ (it decides which differences can be seen).
+    problems on which two arms differ (it decides which differences can be seen). `gate_rate` is the share of tokens
+    that a gate lets a thought be had before, `kept_drafts` that of tokens drafted ahead that stay.
     """
 
     solution_tokens: int = 200
@@ -42,6 +45,8 @@ class Assumptions:
     characters_per_token: float = 4.0
     agreement: float = 0.6
     discordant: float = 0.2
+    gate_rate: float = 0.3
+    kept_drafts: float = 0.9
     source: str = "assumed"
 
     def __post_init__(self) -> None:
@@ -50,7 +55,7 @@ class Assumptions:
                 raise StudyError(f"plan: {name}={getattr(self, name)} must be above 0")
         if self.prompt_tokens is not None and self.prompt_tokens < 1:
             raise StudyError(f"plan: prompt_tokens={self.prompt_tokens} must be at least 1, or none to estimate it")
-        for name in ("agreement", "discordant"):
+        for name in ("agreement", "discordant", "gate_rate", "kept_drafts"):
             if not 0 < getattr(self, name) <= 1:
                 raise StudyError(f"plan: {name}={getattr(self, name)} is a share: above 0, at most 1")
 
@@ -70,8 +75,9 @@ class Phantom(Engine):
 
     context_tokens = 2**31
 
-    def __init__(self, prices: Prices, assumed: Assumptions) -> None:
-        self._prices, self._assumed = prices, assumed
+    def __init__(self, prices: Prices, assumed: Assumptions, thoughts: PhantomThoughts | None = None) -> None:
+        self._prices, self._assumed, self._thoughts = prices, assumed, thoughts
+        self._thought: set[tuple[int, tuple[int, ...], int]] = set()
         self._ready: list[Generation] = []
         self._read: set[str] = set()
 
@@ -91,6 +97,8 @@ class Phantom(Engine):
         """Written at once."""
         for request in requests:
             steps = self._close(request) if request.closing else self._write(request)
+            if self._thoughts is not None:
+                steps = self._thoughts.added(request, steps)
             self._ready.append(Generation(request.id, tuple(steps), self._spent(request, steps)))
 
     def poll(self) -> list[Generation]:
@@ -112,6 +120,14 @@ class Phantom(Engine):
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """The model's price."""
         return self._prices.decode_cost(start, tokens)
+
+    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._thoughts.costs.most(start, tokens) if self._thoughts else {}
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._thoughts.costs.took(place, thought) if self._thoughts else {}
 
     def _write(self, request: GenerationRequest) -> list[Step]:
         steps: list[Step] = []
@@ -163,7 +179,20 @@ class Phantom(Engine):
         sampled = sum(step.sampled for step in steps)
         read = self._prices.prefill_cost(start, parent.length - start + len(request.forced))
         made = self._prices.decode_cost(parent.length + len(request.forced), max(0, sampled - 1))
-        return {role: read[role] + made.get(role, Cost()) for role in read}
+        return {role: read[role] + made.get(role, Cost()) for role in read} | self._spent_on_thoughts(request, steps)
+
+    def _spent_on_thoughts(self, request: GenerationRequest, steps: Sequence[Step]) -> dict[Role, Cost]:
+        """Each thought, those that siblings share once."""
+        total, place = Cost(), request.parent.length
+        for step in steps:
+            for one in step.thoughts:
+                key = None if one.number is None else (id(request.parent), request.forced, one.number)
+                if key is None or key not in self._thought:
+                    total += self.cost_of_thought(place + one.at, one)["thought"]
+                if key is not None:
+                    self._thought.add(key)
+            place += len(step.tokens)
+        return {"thought": total} if self._thoughts else {}
 
 
 class PhantomReward(Reward):

@@ -25,11 +25,13 @@ from isoflop.cost.shape import load_shape
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool
 from isoflop.errors import StudyError
+from isoflop.quietstar.engine import QuietStar
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 from isoflop.stats.paired import minimum_detectable_difference
 from isoflop.studies.chains import chains_of
-from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward, Prices
+from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward
+from isoflop.studies.phantom_thoughts import PhantomThoughts
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Study
@@ -195,14 +197,19 @@ class _ShapePrices:
         return {"policy": self.pricer.decode_cost(start, tokens)}
 
 
-def _prices(engine: EngineSpec) -> Prices:
-    """A model is priced by its config; an engine without one is light, and prices itself."""
+def _phantom(engine: EngineSpec, assumed: Assumptions) -> Phantom:
+    """A model is priced by its config, with the thoughts it would have; an engine without one is light, and prices
+    itself."""
     model = getattr(engine, "model", None)
     if model is None:
-        return engine.open()
+        return Phantom(engine.open(), assumed)
     shape = load_shape(model)
     dtype = getattr(engine, "dtype", None)
-    return _ShapePrices(Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape))
+    pricer = Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape)
+    thoughts = None
+    if isinstance(engine, QuietStar) and engine.think != "never":
+        thoughts = PhantomThoughts(engine, pricer, assumed.gate_rate, assumed.kept_drafts)
+    return Phantom(_ShapePrices(pricer), assumed, thoughts)
 
 
 def _tried(
@@ -210,7 +217,7 @@ def _tried(
 ) -> list[tuple[int, Cost, Cost]]:
     """(arm's place, charged, spent) of attempts on a few problems with the first seed, pools shared as in a run."""
     once = Study(study.problems, study.arms, study.split, study.seeds[:1])
-    pool = Pool(Phantom(_prices(engine), assumed))
+    pool = Pool(_phantom(engine, assumed))
     grader = MathGrader()  # reads what the phantom writes, whatever the problems' answers look like
     chains: list[list[Job]] = []
     for chain in chains_of(once, engine, problems, set()):
