@@ -16,17 +16,12 @@ KEPT = Thought(0, (), "", 0.0, "", "")  # it dropped no draft, and nothing waite
 
 
 def estimate_thoughts(engine: QuietStar, shape: ModelShape, prompt_tokens: int, new_tokens: int) -> dict[str, int]:
-    """Of one thought behind the prompt; FLOPs of a thought before each of the new tokens (where tokens are drafted ahead:
-    all drafts kept; `most_flops`: none), and of the same tokens the reference's way."""
+    """Of one thought behind the prompt; FLOPs of a thought before each of the new tokens (where tokens are drafted
+    ahead: all drafts kept; `most_flops`: none), and of the same tokens the reference's way."""
     rides = gate_of(engine.think) is None
     costs = ThinkingCosts(Pricer(shape), engine.n_ahead, rides=rides, ahead=engine.ahead)
-    one, all_of, most = (
-        costs.took(prompt_tokens, KEPT),
-        ZERO,
-        costs.most(prompt_tokens, new_tokens).get("thought", ZERO),
-    )
-    if new_tokens:
-        all_of = costs.prices.ahead(prompt_tokens, new_tokens) if engine.ahead else most
+    one, most = costs.took(prompt_tokens, KEPT), costs.most(prompt_tokens, new_tokens).get("thought", ZERO)
+    all_of = costs.prices.ahead(prompt_tokens, new_tokens) if engine.ahead and new_tokens else most
     places = range(prompt_tokens, prompt_tokens + new_tokens)
     return {
         "rows": costs.prices.inputs,
