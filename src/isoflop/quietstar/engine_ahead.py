@@ -126,7 +126,7 @@ class AheadThinker(Thinker):
         thinking_TH = rows_RH[torch.from_numpy(np.flatnonzero(~ending)).to(rows_RH.device)]
         logits = self._model.logits(torch.cat([hidden_EH, thinking_TH, mixed_FH]))
         plain_EV, thought_TV, mixed_FV = logits.split([len(hidden_EH), len(thinking_TH), len(mixed_FH)])
-        self._plain_EV[front.newest] = plain_EV
+        self._plain_EV[front.newest] = plain_EV.clone()  # not a view that would keep all logits
         self._draft(turn.rows, plain_EV)
         self._think(turn.rows, ~ending, thought_TV)
         return self._settled(turn, slots_F, mixed_FV, weight_F, base_FH)
