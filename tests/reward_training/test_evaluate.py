@@ -103,7 +103,7 @@ def test_a_trained_head_is_judged_as_trunk_on_problems_it_has_not_seen(labels, p
     evaluation = evaluate(labels, [summary["use"]], held_out_of=tmp_path / "head")
     first = evaluation.judgements[0]
     assert evaluation.problems == len(problems_of(tmp_path / "head", "held_out"))
-    assert first.pooled.value == pytest.approx(summary["heads"][0]["held_out_auc"], abs=1e-4)
+    assert first.pooled.value == pytest.approx(summary["fits"][0]["held_out_auc"], abs=1e-4)
     assert not any("flatter" in note for note in evaluation.notes)
     seen = evaluate(labels, [summary["use"]])
     assert any("was trained on 12 of these 20 problems" in note for note in seen.notes)

@@ -29,7 +29,7 @@ def examples_of(policy, solutions):
 def test_a_planted_signal_is_learnt_and_shown_on_problems_held_out(labels, policy, tmp_path):
     out = tmp_path / "head"
     summary = train_head(labels, str(policy), out, HeadTraining(held_out=0.3))
-    [head] = summary["heads"]
+    [head] = summary["fits"]
     assert head["held_out_auc"] > 0.9
     assert head["held_out_auc_within"] > 0.9
     assert abs(head["logprob_auc_within"] - 0.5) < 0.2
@@ -51,9 +51,9 @@ def test_the_saved_head_is_the_one_that_was_judged(solve, policy, tmp_path):
     solutions = solve(12)
     write_labels(tmp_path / "labels.jsonl", solutions)
     summary = train_head(
-        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, log_probs=True)
+        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, features="logprob")
     )
-    head, [told] = load_head(tmp_path / "head"), summary["heads"]
+    head, [told] = load_head(tmp_path / "head"), summary["fits"]
     model, examples = examples_of(policy, [one for one in solutions if one.problem in told["held_out"]])
     scores, right = [], []
     for example in examples:
@@ -102,7 +102,7 @@ def test_a_killed_extraction_goes_on_and_ends_the_same(labels, policy, tmp_path,
     resumed = train_head(labels, str(policy), tmp_path / "cut", HeadTraining())
     assert computed == [50, 50, 20]
     assert torch.equal(load_head(tmp_path / "cut").weight_1D, load_head(tmp_path / "whole").weight_1D)
-    assert resumed["heads"][0]["held_out_auc"] == whole["heads"][0]["held_out_auc"]
+    assert resumed["fits"][0]["held_out_auc"] == whole["fits"][0]["held_out_auc"]
 
 
 def test_what_solutions_begin_with_alike_is_computed_once(solve, policy, monkeypatch):
@@ -145,9 +145,9 @@ def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, mon
 def test_several_seeds_make_several_heads_with_splits_of_their_own(labels, policy, tmp_path):
     training = HeadTraining(seeds=(0, 1), options=HeadOptions(epochs=3))
     summary = train_head(labels, str(policy), tmp_path / "heads", training)
-    first, second = summary["heads"]
+    first, second = summary["fits"]
     assert first["held_out"] != second["held_out"]
-    for head in summary["heads"]:
+    for head in summary["fits"]:
         assert set(head["held_out"]).isdisjoint(head["trained_on"])
         assert problems_of(head["folder"], "held_out") == set(head["held_out"])
         assert load_head(head["folder"]).hidden_size == 32
@@ -194,13 +194,13 @@ def changed(solution, how):
         ("foreign", ModelError, "problem 'p0': the tokens of the step '.*' spell .* give that one as --model"),
         ("beyond", ModelError, "in this model's tokenizer"),
         ("tokenless", StudyError, "steps without tokens; a head reads the policy's own tokens"),
-        ("silent", StudyError, "has no log-probabilities, which --features logprob reads"),
+        ("silent", StudyError, "has no log-probabilities, which --features reads"),
     ],
 )
 def test_labels_that_teach_nothing_are_refused(solve, policy, tmp_path, how, error, reason):
     write_labels(tmp_path / "labels.jsonl", [changed(solution, how) for solution in solve(2, 3)])
     with pytest.raises(error, match=reason):
-        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(log_probs=True))
+        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(features="logprob"))
     assert not (tmp_path / "out").exists()
 
 
@@ -214,5 +214,5 @@ def test_another_folder_another_training_and_another_kind_are_refused(labels, po
     short = HeadTraining(options=HeadOptions(epochs=1))
     train_head(labels, str(policy), tmp_path / "out", short)
     train_head(labels, str(policy), tmp_path / "out", short)
-    with pytest.raises(StoreError, match=r"another training \(log_probs=False, asked now: True"):
-        train_head(labels, str(policy), tmp_path / "out", replace(short, log_probs=True))
+    with pytest.raises(StoreError, match=r"another training \(features=None, asked now: 'logprob'"):
+        train_head(labels, str(policy), tmp_path / "out", replace(short, features="logprob"))

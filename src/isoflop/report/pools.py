@@ -68,11 +68,12 @@ def curves_of_pools(pools: Sequence[Pool]) -> tuple[Curve, ...]:
 def _pools_by_seed(records: Iterable[Record]) -> list[list[Pool]]:
     seeds: dict[int, list[Pool]] = {}
     for record in records:
-        seeds.setdefault(record.seed, []).append(_pool_of(record.problem.id, record.candidates))
+        seeds.setdefault(record.seed, []).append(pool_of(record.problem.id, record.candidates))
     return list(seeds.values())
 
 
-def _pool_of(problem: str, candidates: Sequence[Candidate]) -> Pool:
+def pool_of(problem: str, candidates: Sequence[Candidate]) -> Pool:
+    """The candidates of one attempt as a pool."""
     # Answers that vote together stand or fall together: the first one read speaks for its cluster.
     verdicts: dict[str | None, float] = {None: 0.0}
     right = [verdicts.setdefault(one.label, float(one.outcome is Outcome.CORRECT)) for one in candidates]
