@@ -20,7 +20,7 @@ EXAMPLES = (
 )
 METHODS = ("head", "lora", "full")
 # Options that one kind of method has and the other has not: given in vain, they are refused.
-HEAD_ONLY = ("features", "l2")
+HEAD_ONLY = ("features", "l2", "states")
 MODEL_ONLY = ("weight_decay", "batch_solutions", "at_once", "lora_rank", "save_every", "separator", "shard")
 
 
@@ -34,11 +34,14 @@ def train(
     kind: Annotated[
         str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="the file's; a run's: outcome")
     ] = None,
-    features: Annotated[str | None, typer.Option("--features", help="logprob: read that, too.")] = None,
+    features: Annotated[str | None, typer.Option("--features", help="logprob or path: read these, too.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", help="Repeatable.", show_default="0")] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the problems to stop by.")] = 0.1,
     l2: Annotated[float | None, typer.Option("--l2", help="Of a head.", show_default="0.01")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="At most.", show_default="head: 100, else 3")] = None,
+    states: Annotated[
+        str | None, typer.Option("--states", help="Where a head's hidden states are kept.", show_default="OUT/states")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", help="Epochs without gain.", show_default="head: 10, else 1")
     ] = None,
@@ -64,7 +67,7 @@ def train(
     given = {name: value for name, value in locals().items() if value not in (None, False)}
     _refuse("--method", method, METHODS)
     _refuse("--kind", kind, (None, *LABEL_KINDS))
-    _refuse("--features", features, (None, "logprob"))
+    _refuse("--features", features, (None, "logprob", "path"))
     _refuse_in_vain(method, given)
     tell = typer.echo if _speaks() else _silent
     run = _train_head if method == "head" else _train_model
@@ -78,9 +81,9 @@ def _train_head(source: str, model: str, out: str, given: Mapping[str, Any], how
     from isoflop.reward_training.train_head import HeadTraining, train_head
 
     options = HeadOptions(**_chosen(given, "l2", "epochs", "patience", "learning_rate"))
-    shared = _chosen(given, "kind", "held_out")
-    training = HeadTraining(log_probs="features" in given, seeds=_seeds(given), options=options, **shared)
-    return train_head(source, model, out, training, **how)
+    shared = _chosen(given, "kind", "held_out", "features")
+    training = HeadTraining(seeds=_seeds(given), options=options, **shared)
+    return train_head(source, model, out, training, states=given.get("states"), **how)
 
 
 def _train_model(source: str, model: str, out: str, given: Mapping[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:

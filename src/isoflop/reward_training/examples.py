@@ -27,12 +27,14 @@ from isoflop.rewards.encode import Encoder, Passage
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One solution: tokens with the positions of its labelled steps, their targets, and those steps."""
+    """One solution: tokens with the positions of its labelled steps, their targets, those steps, and for each of them
+    the log-probabilities of all steps before it."""
 
     problem: str
     passage: Passage
     targets: tuple[float, ...]
     steps: tuple[LabelledStep, ...]
+    before: tuple[tuple[float, ...], ...]
 
 
 def policy_tokens(model: Any, tokenizer: Any) -> Tokens:
@@ -98,7 +100,10 @@ def _examples(
         steps = tuple(solution.steps[place] for place, _ in labelled)
         # Both kinds of model are causal: what stands behind the last position read changes nothing.
         shown = Passage(passage.tokens[: reads[-1] + 1], reads)
-        found.append(Example(solution.problem, shown, tuple(label for _, label in labelled), steps))
+        before = tuple(
+            tuple(value for step in solution.steps[:place] for value in step.logprobs) for place, _ in labelled
+        )
+        found.append(Example(solution.problem, shown, tuple(label for _, label in labelled), steps, before))
     _check_both_kinds([target for example in found for target in example.targets])
     return found
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -28,20 +28,22 @@ from isoflop.reward_training.hidden import cached_states
 from isoflop.reward_training.labels import LabelKind
 from isoflop.reward_training.sources import read_solutions
 from isoflop.reward_training.split import held_out_problems
-from isoflop.rewards.head_folder import log_prob_features, save_head
+from isoflop.rewards.head_folder import log_prob_features, path_features, save_head
 from isoflop.runtime.loading import load_model, load_tokenizer
 from isoflop.specs import require
 
 STATES = "states"
+FeatureKind = Literal["logprob", "path"]
 Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class HeadTraining:
-    """`log_probs`: mean and least log-probability of a step are features, too; `held_out`: share of problems."""
+    """`features`, beside the hidden state: `logprob`, a step's mean and least log-probability; `path`, besides these
+    the sum and the least of the whole path. `held_out`: share of problems."""
 
     kind: LabelKind | None = None
-    log_probs: bool = False
+    features: FeatureKind | None = None
     seeds: tuple[int, ...] = (0,)
     held_out: float = 0.1
     options: HeadOptions = field(default_factory=HeadOptions)
@@ -56,17 +58,21 @@ def train_head(
     out: str | Path,
     training: HeadTraining,
     *,
+    states: str | Path | None = None,
     dtype: str = "auto",
     device: str = "auto",
     tell: Told = lambda text: None,
 ) -> dict[str, Any]:
-    """Train, save, and return the summary, which also stands in `summary.json`."""
+    """Train, save, and return the summary, which also stands in `summary.json`.
+
+    `states`: the folder in which hidden states are kept; trainings on the same labels may share it.
+    """
     folder = Path(out)
     solutions = read_solutions(source, training.kind)
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, dtype=dtype, device=device)
     examples = policy_examples(solutions, policy_tokens(loaded, tokenizer))
-    if training.log_probs:
+    if training.features is not None:
         _check_log_probs(examples)
     for seed in training.seeds:  # before the long part
         held_out_problems([example.problem for example in examples], training.held_out, seed)
@@ -74,7 +80,7 @@ def train_head(
         folder,
         {"method": "head", "model": model, "labels": labels_print(solutions), "dtype": dtype, **asdict(training)},
     )
-    rows = _rows(loaded, examples, folder / STATES, training.log_probs, tell)
+    rows = _rows(loaded, examples, Path(states or folder / STATES), training.features, tell)
     fits = [_fit_one(rows, examples, folder, training, seed, model, tell) for seed in training.seeds]
     summary = {
         "method": "head",
@@ -87,18 +93,24 @@ def train_head(
     return summary
 
 
-def _rows(model: Any, examples: Sequence[Example], folder: Path, log_probs: bool, tell: Told) -> Rows:
+def _rows(model: Any, examples: Sequence[Example], folder: Path, features: FeatureKind | None, tell: Told) -> Rows:
     passages = [example.passage for example in examples]
     found = cached_states(
         model, passages, folder, lambda done, all_: tell(f"hidden states: {done} of {all_} solutions")
     )
-    steps = [step for example in examples for step in example.steps]
     return Rows(
         hidden_SD=torch.cat(found),
-        features_SF=torch.tensor([log_prob_features(step.logprobs) for step in steps]) if log_probs else None,
+        features_SF=None if features is None else _features(examples, features),
         target_S=torch.tensor([target for example in examples for target in example.targets]),
         problems=tuple(example.problem for example in examples for _ in example.steps),
     )
+
+
+def _features(examples: Sequence[Example], kind: FeatureKind) -> torch.Tensor:
+    every = [pair for example in examples for pair in zip(example.steps, example.before, strict=True)]
+    if kind == "path":
+        return torch.tensor([path_features(step.logprobs, before) for step, before in every])
+    return torch.tensor([log_prob_features(step.logprobs) for step, _ in every])
 
 
 def _fit_one(
@@ -122,5 +134,5 @@ def _check_log_probs(examples: Sequence[Example]) -> None:
             if not step.logprobs:
                 raise StudyError(
                     f"problem {example.problem!r}: the step {step.text[:60]!r} has no log-probabilities, which "
-                    "--features logprob reads; leave it out, or label solutions of an engine that returns them"
+                    "--features reads; leave it out, or label solutions of an engine that returns them"
                 )
