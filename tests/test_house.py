@@ -12,7 +12,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
     **dict.fromkeys(["specs", "randomness", "thought", "countdown", "cost", "stats"], 1),
-    **dict.fromkeys(["asking", "core", "runtime"], 2),
+    **dict.fromkeys(["asking", "core", "http", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
     **dict.fromkeys(["search", "quietstar"], 4),
     "studies": 5,
@@ -30,6 +30,8 @@ HEAVY = {
     ),
     "transformers": ("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
     "ray": (),
+    "httpx2": ("http/client",),
+    "vllm": (),
     "fastapi": ("serve/",),
     "matplotlib": (),
     "plotly": (),

@@ -116,6 +116,10 @@ class TestContract:
             assert charged.new_tokens == in_tree or (strategy.startswith("budget") and charged.new_tokens < in_tree)
             assert charged.naive_flops >= charged.flops
             assert charged.serial_forwards <= charged.new_tokens
+            assert len(attempt.node_costs) == len(attempt.nodes)
+            assert sum(cost.flops for cost in attempt.node_costs) == charged.flops
+            read = sum(cost.read_tokens for cost in attempt.node_costs)
+            assert read == charged.prompt_tokens
 
     @pytest.mark.parametrize("tokens", [1, 16, 40, 97, 200, 1000])
     def test_a_token_budget_is_never_exceeded(self, strategy, tokens):

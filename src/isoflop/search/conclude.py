@@ -6,6 +6,8 @@ cannot be verified counts as wrong and is listed as such.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from isoflop.answers.aggregate import aggregate
@@ -63,6 +65,10 @@ def conclude(live: Live, ended: float) -> Attempt:
         charged=live.book.charged(),
         seconds=seconds,
         overshoot_seconds=max(0.0, seconds - job.budget.seconds) if job.budget.seconds else 0.0,
+        node_costs=tuple(
+            replace(cost, reward_flops=live.scoring_flops[node]) if node in live.scoring_flops else cost
+            for node, cost in zip(live.nodes, live.costs, strict=True)
+        ),
     )
 
 
