@@ -15,6 +15,7 @@ import typer
 from isoflop import __version__
 from isoflop.cli import (
     audit,
+    claim,
     compare,
     figure,
     flops,
@@ -48,6 +49,7 @@ study_app.command("run", epilog=study.EXAMPLES)(guarded(study.run))
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
+app.add_typer(claim.app, name="claim")
 app.add_typer(quietstar.app, name="quietstar")
 app.add_typer(reward.app, name="reward")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
