@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 from isoflop.errors import SpecError, StoreError
 from isoflop.laboratory.rows import IGNORED, Batch, batch_of, read_rows
@@ -110,6 +111,7 @@ class Learner:
 
 def train(settings: LanguageTraining, tell: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
     """Run to the last step, from where `out` stopped; its folder is returned."""
+    logging.disable_progress_bar()  # of saving: a bar for every checkpoint hides the log
     out, tokenizer = Path(settings.out), word_tokenizer()
     _same_settings(out, settings)
     rows = read_rows(settings.data, tokenizer)
