@@ -1,4 +1,4 @@
-"""Rows to train on: tokens that join to the text, thoughts right before results, controls that differ in nothing else."""
+"""Rows to train on: tokens that join to the text, thoughts right before results, controls that differ in one thing."""
 
 import json
 
