@@ -1,7 +1,7 @@
 """Go or no-go: the five gates of the laboratory, read off a run of gates.toml on dev problems. Exit code 1 on no-go.
 
-    isoflop study run recipes/laboratory/gates.toml --set models=runs/laboratory/seed-0 --out runs/laboratory/seed-0/gates
-    python recipes/laboratory/gates.py runs/laboratory/seed-0/gates
+    isoflop study run recipes/laboratory/gates.toml --set models=runs/laboratory/seed-0 --out runs/gates
+    python recipes/laboratory/gates.py runs/gates
 
 1. base: greedy accuracy between 15 and 60 %: room below and above.
 2. headroom: of the base, pass@16 less chance at least 25 points above greedy: errors are luck that a search can use.

@@ -53,6 +53,7 @@ class QuietStar(EngineSpec):
     max_live: int = 128
     threads: int | None = None
     readout: str | None = None
+    share_prompts: bool = False
 
     def __post_init__(self) -> None:
         ThoughtConfig(self.n_ahead, (), self.thought_vectors)
