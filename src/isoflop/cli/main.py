@@ -21,6 +21,7 @@ from isoflop.cli import (
     names,
     plan,
     quietstar,
+    report,
     reward,
     solve,
     study,
@@ -52,6 +53,7 @@ app.add_typer(reward.app, name="reward")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
+app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
