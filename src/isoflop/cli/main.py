@@ -15,6 +15,7 @@ import typer
 from isoflop import __version__
 from isoflop.cli import (
     compare,
+    export,
     figure,
     flops,
     imports,
@@ -54,6 +55,7 @@ app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
+app.command("export", epilog=export.EXAMPLES)(guarded(export.export))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))

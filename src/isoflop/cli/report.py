@@ -12,7 +12,7 @@ from isoflop.cli.options import Json, PriceOption, RunFolder, settings_of
 EXAMPLES = (
     "isoflop report runs/first -o report.html"
     "\n\nisoflop report runs/first --price hour=2.5 · isoflop report runs/first --price input=0.1 --price output=0.4"
-    "\n\nOne file, no network: open it, or send it. Where trees do not fit into --most-mb, the least disputed are left out."
+    "\n\nOne file, no network: open it, or send it. Trees that do not fit into --most-mb are left out, the least disputed first."
 )
 
 
@@ -20,9 +20,7 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file.", show_default="RUN/report.html")] = None,
     price: PriceOption = None,
-    most_mb: Annotated[
-        float, typer.Option("--most-mb", min=3, help="Size that the file may reach, in megabytes.")
-    ] = 25,
+    most_mb: Annotated[float, typer.Option("--most-mb", min=3, help="Megabytes that the file may reach.")] = 25,
     title: Annotated[str, typer.Option("--title", help="Title of the page.", show_default="the study's name")] = "",
     json: Json = False,
 ) -> None:

@@ -118,8 +118,8 @@ def _sentence(axis: Axis, winner: ArmSummary, rivals: Sequence[Rival]) -> str:
     evidence = f"95 % interval {_range(best.interval)}, paired p = {_equal(best.p_holm)}"
     if best.difference <= 0:
         return (
-            f"{winner.label} solves {share} at {cost}, as many as {best.label} for more; with these {winner.n} problems "
-            f"the two are not distinguishable ({evidence})."
+            f"{winner.label} solves {share} at {cost}, as many as {best.label} for more; with these {winner.n} "
+            f"problems the two are not distinguishable ({evidence})."
         )
     more = points(best.difference).removeprefix("+")
     lead = f"{winner.label} solves the most, {share} at {cost}: {more} points more than {best.label}"

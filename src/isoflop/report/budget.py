@@ -36,7 +36,7 @@ class Prices:
         names = list(cls.__slots__)
         for name in given:
             if name not in names:
-                raise SpecError(f"--price names {name!r}{did_you_mean(name, names)}; allowed: {', '.join(names)}")
+                raise SpecError(f"--price names {name!r}{did_you_mean(name, names)}")
         numbers = {name: _price(name, text) for name, text in given.items() if name != "currency"}
         if not any(numbers.values()):
             raise SpecError("--price needs a price above 0: hour=2.5, or input=0.1 and output=0.4 (a million tokens)")

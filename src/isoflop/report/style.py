@@ -84,7 +84,7 @@ def ink(colour: str) -> str:
 
 
 def for_dark(colour: str) -> str:
-    """The colour, mixed with white until it stands out on a dark page (a contrast of about 4.5 to 1); black is white."""
+    """The colour, with white until it stands out on a dark page (a contrast of about 4.5 to 1); black becomes white."""
     if colour == REFERENCE_COLOUR:
         return "#ffffff"
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
