@@ -18,6 +18,7 @@ from isoflop.cli import (
     claim,
     compare,
     demo,
+    export,
     figure,
     flops,
     imports,
@@ -25,6 +26,7 @@ from isoflop.cli import (
     names,
     plan,
     quietstar,
+    report,
     reward,
     solve,
     study,
@@ -59,6 +61,8 @@ app.add_typer(lab.app, name="lab")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
+app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
+app.command("export", epilog=export.EXAMPLES)(guarded(export.export))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
