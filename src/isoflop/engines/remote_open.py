@@ -103,11 +103,12 @@ class _Probe:
             if failure.status in REFUSED:
                 return {}
             raise
-        names = {name: one for one in listed for name in (one.get("id"), *(one.get("aliases") or ()))}
+        names: dict[str, Document] = {
+            name: one for one in listed for name in (one.get("id"), *(one.get("aliases") or ()))
+        }
         if names and self.spec.model not in names:
-            raise ModelError(
-                f"{self.spec.address.root} does not serve model={self.spec.model!r}{did_you_mean(self.spec.model, names)}"
-            )
+            where, model = self.spec.address.root, self.spec.model
+            raise ModelError(f"{where} does not serve model={model!r}{did_you_mean(model, names)}")
         return names.get(self.spec.model, {})
 
     async def _best(self, known: Dialect) -> Dialect:

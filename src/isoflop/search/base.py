@@ -103,6 +103,8 @@ class Strategy(Spec, ABC):
     pooled: ClassVar[bool] = False
     # True where it may ask for grades; its answer must not depend on them.
     sees_gold: ClassVar[bool] = False
+    # True where its decisions go by the tokens' log-probabilities.
+    reads_logprobs: ClassVar[bool] = False
 
     vote: VoteRule = field(default="majority", kw_only=True)
     aggregate: Aggregate = field(default="last", kw_only=True)

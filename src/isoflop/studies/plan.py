@@ -21,7 +21,7 @@ from isoflop.core import Problem
 from isoflop.cost.devices import Device, roofline_seconds
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
-from isoflop.cost.shape import load_shape
+from isoflop.cost.spelled_shape import shape_of
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool
 from isoflop.errors import StudyError
@@ -197,10 +197,10 @@ class _ShapePrices:
 
 def _prices(engine: EngineSpec) -> Prices:
     """A model is priced by its config; an engine without one is light, and prices itself."""
-    model = getattr(engine, "model", None)
-    if model is None:
+    source = engine.priced_by
+    if source is None:
         return engine.open()
-    shape = load_shape(model)
+    shape = shape_of(source)
     dtype = getattr(engine, "dtype", None)
     return _ShapePrices(Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape))
 
