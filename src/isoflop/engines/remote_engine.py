@@ -230,7 +230,7 @@ class _Written:
             raise Failure(self.engine._asker.drifted(expected, usage.prompt_tokens), fatal=True)
 
     def _ended(self, choice: Mapping[str, Any], made: int) -> None:
-        """The server has stopped before enough was written: at a string, at the end of the text, or for want of room."""
+        """The server has stopped before enough was written: at a string, at the text's end, or for want of room."""
         reason = choice.get("finish_reason")
         if reason == "stop" and choice.get("stop_reason") is None:
             self.draft.end()
