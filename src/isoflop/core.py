@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from isoflop.asking import Prompt
-from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.ledger import Cost, NodeCost, Role
 from isoflop.thought import Thought
 
 
@@ -216,3 +216,4 @@ class Attempt:
     charged: Mapping[Role, Cost]
     seconds: float = 0.0  # wall clock from start to end, neighbours' work included
     overshoot_seconds: float = 0.0
+    node_costs: tuple[NodeCost, ...] = ()  # one a node

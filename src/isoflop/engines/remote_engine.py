@@ -21,6 +21,7 @@ from isoflop.core import Step, StepEnd
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.engines.base import Capabilities, Engine, Generation, GenerationRequest
+from isoflop.engines.call_cost import call_cost
 from isoflop.engines.draft import Draft
 from isoflop.engines.local_text import Tokens
 from isoflop.engines.remote import Remote
@@ -216,13 +217,14 @@ class _Written:
         new = max(made, usage.new_tokens or 0)
         if not new:
             return
-        read = usage.prompt_tokens or expected
-        cached = min(usage.cached_tokens or 0, read - 1)
-        pricer, rows = self.engine._pricer, meter.neighbours
-        cost = pricer.prefill_cost(cached, read - cached, rows=rows) + pricer.decode_cost(read, new - 1, rows=rows)
-        held = (read + new) * pricer.kv_bytes_per_token
-        # The second cost's context is the first one's tokens, and no cache of the server's.
-        self.cost += replace(cost, cached_tokens=cached, new_tokens=new, kv_held_bytes=held, seconds=meter.seconds)
+        self.cost += call_cost(
+            self.engine._pricer,
+            read=usage.prompt_tokens or expected,
+            cached=usage.cached_tokens or 0,
+            new=new,
+            rows=meter.neighbours,
+            seconds=meter.seconds,
+        )
         self.seconds += meter.seconds
 
     def _check(self, expected: int, usage: Usage) -> None:
