@@ -138,7 +138,7 @@ def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, mon
     monkeypatch.setattr(hidden.StateReader, "read", refused)
     kept = tmp_path / "first" / "states"
     shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(log_probs=True), states=kept)
-    assert shared["heads"][0]["held_out_auc"] == alone["heads"][0]["held_out_auc"]
+    assert shared["fits"][0]["held_out_auc"] == alone["fits"][0]["held_out_auc"]
     assert not (tmp_path / "second" / "states").exists()
 
 
