@@ -290,7 +290,9 @@ class _Handler(BaseHTTPRequestHandler):
         for token, value, ended in made:
             held += toy.pieces[token] if token != toy.end else b""
             if _whole_characters(held) or ended:
-                found.append({"id": token, "bytes": list(held), "token": held.decode(errors="replace"), "logprob": value})
+                found.append(
+                    {"id": token, "bytes": list(held), "token": held.decode(errors="replace"), "logprob": value}
+                )
                 held = b""
         return found
 

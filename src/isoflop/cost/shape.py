@@ -18,6 +18,7 @@ from typing import Any
 
 from isoflop.cost.families import FAMILIES, Family, Read
 from isoflop.cost.known import CONFIGS
+from isoflop.embedded import model_folder
 from isoflop.errors import ModelError, did_you_mean
 
 BYTES_PER_PARAMETER: dict[str, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -295,7 +296,7 @@ class _Reader:
 def load_shape(model: str | Path) -> ModelShape:
     """The shape of a model folder, a config.json, or a hub id, whose config alone is fetched, or found cached (of a few
     models the numbers are known without: `known.py`)."""
-    path = Path(model)
+    path = Path(model_folder(str(model)))
     if path.is_dir():
         path = path / "config.json"
         if not path.is_file():
