@@ -17,7 +17,7 @@ FLOORS = {
     **dict.fromkeys(["search", "quietstar", "laboratory"], 4),
     "studies": 5,
     **dict.fromkeys(["report", "serve"], 6),
-    **dict.fromkeys(["audit", "reward_training"], 7),
+    **dict.fromkeys(["audit", "claim", "reward_training"], 7),
     **dict.fromkeys(["cli", "api"], 8),
     "__init__": 9,
     "__main__": 9,

@@ -15,8 +15,10 @@ import typer
 from isoflop import __version__
 from isoflop.cli import (
     audit,
+    claim,
     compare,
     demo,
+    export,
     figure,
     flops,
     imports,
@@ -24,6 +26,7 @@ from isoflop.cli import (
     names,
     plan,
     quietstar,
+    report,
     reward,
     solve,
     study,
@@ -51,12 +54,15 @@ app.command("demo", epilog=demo.EXAMPLES)(guarded(demo.demo))
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
+app.add_typer(claim.app, name="claim")
 app.add_typer(quietstar.app, name="quietstar")
 app.add_typer(reward.app, name="reward")
 app.add_typer(lab.app, name="lab")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
+app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
+app.command("export", epilog=export.EXAMPLES)(guarded(export.export))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
