@@ -139,7 +139,7 @@ class Trajectory:
             (*self.path, index),
             self.depth + 1,
             self.num_tokens + len(step.tokens),
-            self.num_sampled + len(step.logprobs),
+            self.num_sampled + step.sampled,
             thinking,
         )
 

@@ -120,6 +120,30 @@ def test_a_pool_gives_every_k_and_pass_at_k_rises(table):
     assert passes[0] == pytest.approx(pool["curves"]["maj@k"]["accuracy"][0])
 
 
+def test_the_difference_that_so_many_problems_show_is_told(table):
+    from isoflop.report.layout import notes
+    from isoflop.stats.paired import minimum_detectable_difference
+
+    declared = [test for test in table.comparison.tests if not test.exploratory]
+    discordant = sum(test.a_only + test.b_only for test in declared) / (12 * len(declared))
+    least = minimum_detectable_difference(12, discordant, level=0.05 / len(declared))
+    [told] = [line for line in notes(table) if "will not show" in line]
+    assert told.startswith(f"Differences below {100 * least:.1f} points")
+
+
+def test_each_reward_that_weighed_a_pool_has_curves_of_its_own(questions, tmp_path):
+    run = executed(
+        questions, tmp_path, strategies=["self_consistency(n=4)", "best_of_n(n=4)"], reward=["oracle()", "random()"]
+    )
+    ceiling, chance = json.loads(Table.of(run).to_json())["pools"]
+    assert ceiling["arms"] == ["best_of_n(n=4) | oracle()", "self_consistency(n=4)"]
+    assert chance["arms"] == ["best_of_n(n=4) | random()", "self_consistency(n=4)"]
+    for measure in ("pass@k", "maj@k"):
+        assert ceiling["curves"][measure] == chance["curves"][measure]
+    assert ceiling["curves"]["best@k"]["accuracy"] == ceiling["curves"]["pass@k"]["accuracy"]
+    assert chance["curves"]["best@k"]["accuracy"] != ceiling["curves"]["best@k"]["accuracy"]
+
+
 def test_failed_attempts_make_an_arm_incomplete_and_refuse_its_tests(questions, tmp_path):
     run = executed(questions, tmp_path, model="scripted(broken=['q/test/3'])", strategies=["greedy", "rebase(width=2)"],
                    reference="greedy()")  # fmt: skip

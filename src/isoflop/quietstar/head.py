@@ -71,3 +71,18 @@ class ThoughtParameters(nn.Module):
         weight = self.weight(base_hidden, thought_hidden)
         share = weight[..., None]
         return (1 - share) * base_hidden + share * thought_hidden, weight
+
+
+class GateHead(nn.Module):
+    """Whether a thought before the next token is worth its cost, told from the plain state alone: a probability.
+
+    Its tensors are `gate_head.weight` [1, H] and `gate_head.bias` [1], among those of a thought.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
+
+    def forward(self, base_hidden: torch.Tensor) -> torch.Tensor:
+        """Plain states [..., H] -> probabilities [...]."""
+        return torch.sigmoid(nn.functional.linear(base_hidden.float(), self.weight, self.bias))[..., 0]

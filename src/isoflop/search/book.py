@@ -63,11 +63,11 @@ class Book:
 
     def thought(self, generation: Generation, parent: Trajectory, forced: tuple[int, ...]) -> int:
         """Enter the thoughts behind what a request made, each at its length; siblings share numbered ones. Returns how
-        many there were."""
-        begin, thoughts = parent.length, 0
+        many forwards they took that nothing else rode in."""
+        begin, waited = parent.length, 0
         for step in generation.steps:
             for one in step.thoughts:
-                cost = self._engine.thought_cost(begin + one.at, 1)
+                cost = self._engine.cost_of_thought(begin + one.at, one)
                 self._naive_thought_flops += _flops(cost)
                 key = None if one.number is None else (id(parent), forced, one.number)
                 if key is None or key not in self._thought:
@@ -75,25 +75,25 @@ class Book:
                 if key is not None:
                     self._thought.add(key)
             begin += len(step.tokens)
-            thoughts += len(step.thoughts)
-        return thoughts
+            waited += sum([one.waited for one in step.thoughts])
+        return waited
 
     def scored(self, spent: Mapping[Role, Cost], charged: Mapping[Role, Cost]) -> int:
         """Enter what scoring took, and what it takes where nothing is read again after eviction: these FLOPs."""
         self.spent.charge_all(spent)
         return self._charge(charged)
 
-    def waited(self, serial_forwards: int, thoughts: int = 0) -> None:
+    def waited(self, serial_forwards: int, for_thoughts: int = 0) -> None:
         """Requests made together wait for the longest one, not for their sum; so do their thoughts."""
         self._serial_forwards += serial_forwards
-        self._serial_thoughts += thoughts
+        self._serial_thoughts += for_thoughts
 
     def charged(self) -> dict[Role, Cost]:
         """The charged totals by role. The policy's seconds are its modelled share of shared work; its weights are read
         once a serial forward, whatever the width."""
         totals = self._charged.by_role()
+        once = self._engine.decode_cost(0, 1)["policy"].weight_bytes if {"policy", "thought"} & set(totals) else 0
         if "policy" in totals:
-            once = self._engine.decode_cost(0, 1)["policy"].weight_bytes
             totals["policy"] = replace(
                 totals["policy"],
                 seconds=self._seconds,
@@ -103,12 +103,11 @@ class Book:
                 weight_bytes=once * self._serial_forwards,
             )
         if "thought" in totals:
-            one = self._engine.thought_cost(1, 1)["thought"]
             totals["thought"] = replace(
                 totals["thought"],
                 naive_flops=self._naive_thought_flops,
-                serial_forwards=one.serial_forwards * self._serial_thoughts,
-                weight_bytes=one.weight_bytes * self._serial_thoughts,
+                serial_forwards=self._serial_thoughts,
+                weight_bytes=once * self._serial_thoughts,
             )
         return totals
 

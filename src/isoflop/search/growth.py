@@ -38,7 +38,7 @@ class Growth:
     forced_text: str = ""
     closing: bool = False
     forwards: int = 0
-    thoughts: int = 0
+    waited: int = 0  # forwards that went by for its thoughts alone
     reading: NodeCost = NOTHING_READ  # what the generation under way took before its first token
 
 

@@ -49,7 +49,7 @@ class Live:
         self._search: Search = job.strategy.search(self.root)
         self._children: dict[Trajectory, int] = {}
         self._reply: list[Any] = []
-        self._longest = self._most_thoughts = 0
+        self._longest = self._most_waited = 0
 
     def start(self) -> None:
         """Check that the prompt fits, then run the strategy to its first request."""
@@ -70,7 +70,7 @@ class Live:
         sampled = max(0, sum([len(step.tokens) for step in generation.steps]) - forced)
         before = self.book.flops
         self.book.made(generation, growth.node.length + forced, sampled)
-        growth.thoughts += self.book.thought(generation, growth.node, growth.forced)
+        growth.waited += self.book.thought(generation, growth.node, growth.forced)
         costs = divided(growth.reading, self.book.flops - before, generation)
         for step, cost in zip(generation.steps, costs, strict=True):
             self._children[growth.node] = max(self._children.get(growth.node, 0), growth.index + 1)
@@ -87,7 +87,7 @@ class Live:
             return
         growth.reply[growth.position] = growth.node
         self._longest = max(self._longest, growth.forwards)
-        self._most_thoughts = max(self._most_thoughts, growth.thoughts)
+        self._most_waited = max(self._most_waited, growth.waited)
         if not self.growths:
             self._settle()
 
@@ -101,7 +101,15 @@ class Live:
         for trajectory, rewards in zip(asked, scores.rewards, strict=True):
             check_rewards(trajectory, rewards)
             self.step_rewards[trajectory] = rewards
+        if self._overspent():
+            return
         self._resume(list(scores.rewards))
+
+    def unrewarded(self, message: str) -> None:
+        """The reward failed: stop, with what it computed on the books."""
+        if self.job.reward is not None:
+            self.book.scored(*self.job.reward.untold(self.root.origin.search))
+        self.halt(Stop.ERROR, message)
 
     def halt(self, stop: Stop, message: str) -> None:
         """Stop here; the vote takes what is complete."""
@@ -109,6 +117,18 @@ class Live:
         self.stop, self.message, self.ended, self.asked = stop, message, True, None
         self.outbox.clear()
         self.candidates = tuple(node for node in self.nodes if node.finished)
+
+    def _overspent(self) -> bool:
+        """Whether scoring took more than the reward foresaw, so that the budget is broken: then the search stops."""
+        limit = self.job.budget.flops
+        if limit is None or self.book.flops <= limit or self.stop is not Stop.FINISHED:
+            return False
+        message = f"scoring took more FLOPs than the reward foresaw: {self.book.flops:g}, the budget is {limit:g}"
+        if self.ended:
+            self.stop, self.message = Stop.BUDGET, message
+        else:
+            self.halt(Stop.BUDGET, message)
+        return True
 
     def run_out_of_time(self, limit_seconds: float) -> None:
         """The clock has run out. What is in flight comes back cancelled; the search ends when it has."""
@@ -129,8 +149,8 @@ class Live:
 
     def _settle(self) -> None:
         """All requests of the strategy's last question are answered."""
-        self.book.waited(self._longest, self._most_thoughts)
-        self._longest = self._most_thoughts = 0
+        self.book.waited(self._longest, self._most_waited)
+        self._longest = self._most_waited = 0
         if self.stop is Stop.FINISHED:
             self._resume(self._reply)
         else:
@@ -142,7 +162,7 @@ class Live:
             try:
                 request = self._search.send(reply)
             except StopIteration as end:
-                if all(node.finished for node in end.value):
+                if not self.job.strategy.closes or all(node.finished for node in end.value):
                     self.candidates, self.ended = tuple(end.value), True
                     return
                 self._search, reply = _closed(end.value), None
