@@ -4,8 +4,8 @@
     python benchmarks/report_page.py --problems 100 --text-factor 20
 
 The run is synthetic: trees of the shapes that searches make, with texts as long as the laboratory's (a line a step,
-digits drawn at random, so that they do not compress better than real ones), prices and rewards drawn too. Targets: 60 s,
-1 GB, 25 MB; first paint 2 s, a tree 0.3 s, 2,000 nodes smooth (a frame of 16 ms).
+digits drawn at random, so that they do not compress better than real ones), prices and rewards drawn too. Targets:
+60 s, 1 GB, 25 MB; first paint 2 s, a tree 0.3 s, 2,000 nodes smooth (a frame of 16 ms).
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def browse(page: Path) -> None:
             opened.append(tab.evaluate("performance.now()") - started)
             tab.evaluate("document.getElementById('tree').close()")
         print(
-            f"first contentful paint {paint:.0f} ms (target 2000); trees open in {sorted(opened)[2]:.0f} ms (target 300)"
+            f"first contentful paint {paint:.0f} ms (target 2000); "
+            f"trees open in {sorted(opened)[2]:.0f} ms (target 300)"
         )
         browser.close()
 

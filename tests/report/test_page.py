@@ -257,7 +257,8 @@ def test_everything_has_a_name_and_stands_out(page):
         .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
         .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
       const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
-      return ['--ink', '--soft', '--accent'].flatMap((ink) => ['--paper', '--raised'].map((on) => ratio(of(ink), of(on))));
+      return ['--ink', '--soft', '--accent']
+        .flatMap((ink) => ['--paper', '--raised'].map((on) => ratio(of(ink), of(on))));
     }"""
     for _ in range(2):  # light and dark
         assert min(page.evaluate(contrast)) >= 4.5

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 HOST = "127.0.0.1"
-NEEDED = "watching needs the packages of the extra 'report'; install them: pip install 'isoflop[report]'"
+NEEDED = "watching needs the packages of the extra 'serve'; install them: pip install 'isoflop[report,serve]'"
 _REST = 2.0  # of the time that reading took, at least, before it is read again: a large run is not read all the time
 _SHORTEST_REST_SECONDS = 1.0
 
