@@ -41,7 +41,9 @@ def server(folder: Path, dialect: str) -> FakeServer:
 
 def remote(dialect: str, **fields: Any) -> Callable[[Path], EngineSpec]:
     """An engine on that server, priced as the random Llama."""
-    return lambda folder: Remote(server(folder, dialect).url, "toy", tokenizer=str(folder), context_tokens=256, **fields)
+    return lambda folder: Remote(
+        server(folder, dialect).url, "toy", tokenizer=str(folder), context_tokens=256, **fields
+    )
 
 
 SPECS: dict[str, Callable[[Path], EngineSpec]] = {

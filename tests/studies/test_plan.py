@@ -144,7 +144,7 @@ def test_an_empty_run_teaches_nothing(problems: str, tmp_path: Path) -> None:
 
 def test_an_engine_that_thinks_is_priced_with_its_thoughts(problems: str, model: str) -> None:
     """Greedy: what the formula says of a thought before each token, of each step's first, of a share of them."""
-    assumed = Assumptions(prompt_tokens=50, solution_tokens=120, step_tokens=30, gate_rate=0.5)
+    assumed = Assumptions(prompt_tokens=50, solution_tokens=120, step_tokens=30, gated=0.5)
     fields = {
         "never": {"think": "never"},
         "always": {},

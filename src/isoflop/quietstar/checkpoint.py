@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.utils import logging
 
+from isoflop.embedded import model_folder
 from isoflop.errors import ModelError
 from isoflop.quietstar.config import ThoughtConfig, ThoughtVectors
 from isoflop.quietstar.head import GateHead, ThoughtParameters
@@ -91,7 +92,7 @@ def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtCon
 
 
 def _folder(model: str) -> Path:
-    path = Path(model).expanduser()
+    path = Path(model_folder(model)).expanduser()
     if path.is_dir():
         return path
     if path.exists():

@@ -99,10 +99,13 @@ def corrected_losses(
 
 
 def seeded_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
-    """Thoughts that were given are learnt like text: their mean nats a token, and the loss after them."""
+    """Thoughts that were given are learnt like text: their mean nats a token, and the loss after them, mixed and from
+    the thought alone. Without the latter the mixing weight, which begins at 0, turns against a thought that cannot
+    help yet."""
     losses = _likelihood(model, rollout)
     nats = mean_nats(rollout, thought_log_shares(model, rollout, 1.0))
-    return replace(losses, total=losses.nll + nats, thought_nats=nats.detach())
+    alone = _likelihood(model, rollout, mixing=1.0)
+    return replace(losses, total=losses.nll + 0.5 * alone.talk_K.mean() + nats, thought_nats=nats.detach())
 
 
 def _likelihood(

@@ -1,6 +1,6 @@
 """The thoughts that a plan assumes: where a thinking engine would have them, empty, and with their price.
 
-thoughts = PhantomThoughts(QuietStar("DIR", think="boundary"), Pricer(load_shape("DIR")), 0.3, 0.9)
+thoughts = PhantomThoughts(QuietStar("DIR", think="boundary"), Pricer(load_shape("DIR")), 0.1, 0.9)
 steps = thoughts.added(request, steps)
 """
 
@@ -22,12 +22,12 @@ _BEHIND_TOKENS = 1 << 32
 
 
 class PhantomThoughts:
-    """See the module. `costs` are the prices; `gate_rate` and `kept_drafts` are shares: of tokens that a gate lets a
+    """See the module. `costs` are the prices; `gated` and `kept_drafts` are shares: of tokens that a gate lets a
     thought be had before, and of tokens drafted ahead that stay."""
 
-    def __init__(self, engine: QuietStar, pricer: Pricer, gate_rate: float, kept_drafts: float) -> None:
+    def __init__(self, engine: QuietStar, pricer: Pricer, gated: float, kept_drafts: float) -> None:
         self._engine, self._gated = engine, gate_of(engine.think) is not None
-        self._gate_rate, self._kept_drafts = gate_rate, kept_drafts
+        self._gated, self._kept_drafts = gated, kept_drafts
         self.costs = ThinkingCosts(pricer, engine.n_ahead, rides=not self._gated, ahead=engine.ahead)
 
     def added(self, request: GenerationRequest, steps: Sequence[Step]) -> list[Step]:
@@ -48,7 +48,7 @@ class PhantomThoughts:
 
     def _thinks(self, stream: int, index: int, first: bool) -> bool:
         if self._gated:
-            return uniform(stream, _BEHIND_TOKENS + 2 * index) < self._gate_rate
+            return uniform(stream, _BEHIND_TOKENS + 2 * index) < self._gated
         return first or self._engine.think == "always"
 
     def _number(self, request: GenerationRequest) -> int | None:

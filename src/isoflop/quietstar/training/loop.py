@@ -30,6 +30,7 @@ from isoflop.quietstar.training.settings import Training
 from isoflop.quietstar.training.step import TrainingStep
 from isoflop.quietstar.training.traces import filler_token
 from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.optimizers import MuonAdamW, muon_groups
 
 
 def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
@@ -43,7 +44,7 @@ def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lam
     windows = Windows(tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
     filler = _seed_filler(settings, model, documents, tokenizer)
     step_module = TrainingStep(model, settings, filler).requires_grad_(True)
-    optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
+    optimizer = _optimizer(step_module.model, settings)
     prepared, optimizer = accelerator.prepare(step_module, optimizer)
     done = _newest(out)
     if done:
@@ -127,6 +128,14 @@ def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Docume
     if not model.config.sampled_tokens:
         raise SpecError(f"n_ahead={model.config.n_ahead} leaves a thought no token to seed; give at least 4")
     return filler_token(tokenizer, settings.filler)
+
+
+def _optimizer(model: ThoughtModel, settings: Training) -> torch.optim.Optimizer:
+    groups = _groups(model, settings)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=0.001)
+    base = muon_groups(model.base.named_parameters(), settings.base_rate, "base ")
+    return MuonAdamW([*base, *({**group, "muon": False} for group in groups[1:])], weight_decay=0.001)
 
 
 def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:

@@ -16,13 +16,15 @@ from isoflop.quietstar.training.positions import parse_positions
 
 RECIPES = ("corrected", "faithful")
 PRECISIONS = ("no", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
 class Training:
     """One run. `thoughts` are drawn at each position and are each other's baseline; `talk` tokens are predicted after
     each. `n_ahead` is the checkpoint's own where none is given, 8 for new thoughts. A learning rate for each group;
-    `faithful` is the reference's objective, not its learning rates.
+    `faithful` is the reference's objective, not its learning rates. `optimizer="muon"` steps the base model's matrices
+    by Muon: for small models that still have much to learn.
 
     The first `seeded_steps` steps learn the thoughts that come with the text (`traces.py`), and so does each later step
     with the chance `seeded_share`; `filler` is the text whose first token fills a short one up."""
@@ -47,6 +49,7 @@ class Training:
     head_rate: float = 1e-4
     warmup_steps: int = 20
     precision: str = "no"
+    optimizer: str = "adamw"
     save_every: int = 100
     seed: int = 0
 
@@ -55,6 +58,8 @@ class Training:
             raise SpecError(f"recipe={self.recipe!r} is unknown{did_you_mean(self.recipe, RECIPES)}")
         if self.precision not in PRECISIONS:
             raise SpecError(f"precision={self.precision!r} is unknown{did_you_mean(self.precision, PRECISIONS)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise SpecError(f"optimizer={self.optimizer!r} is unknown{did_you_mean(self.optimizer, OPTIMIZERS)}")
         if self.recipe == "corrected" and self.thoughts < 2:
             raise SpecError(f"thoughts={self.thoughts}: a thought is compared with the others there; give at least 2")
         for name in ("steps", "talk", "length", "batch", "accumulate", "save_every", "thoughts"):
