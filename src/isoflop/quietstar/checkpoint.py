@@ -66,9 +66,11 @@ def has_thoughts(model: str) -> bool:
 
 
 def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
-    """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
+    """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them.
+    Without a base model only what stands beside one is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    base.save_pretrained(folder)
+    if base is not None:
+        base.save_pretrained(folder)
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in parameters.state_dict().items()}, folder / WEIGHTS
     )

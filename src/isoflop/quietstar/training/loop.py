@@ -10,23 +10,22 @@ killed ends at the weights of one that was not. Weights stay in float32; `precis
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from isoflop.errors import MissingExtraError, ProblemError, SpecError, StoreError
+from isoflop.errors import MissingExtraError, ProblemError, SpecError
 from isoflop.quietstar.checkpoint import DASH, has_thoughts
 from isoflop.quietstar.loss import Losses
 from isoflop.quietstar.model import ThoughtModel
 from isoflop.quietstar.training.data import Document, Windows, read_documents
+from isoflop.quietstar.training.parameters import groups_of, rate_share
 from isoflop.quietstar.training.settings import Training
+from isoflop.quietstar.training.state import claim, folder_of, newest, restore, save
 from isoflop.quietstar.training.step import TrainingStep
 from isoflop.quietstar.training.traces import filler_token
 from isoflop.runtime.loading import load_model, load_tokenizer
@@ -36,26 +35,25 @@ def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lam
     """Run to the last step, from the newest checkpoint in `out` where there is one; its folder is returned."""
     accelerator = _accelerator()
     out = Path(settings.out)
-    _same_settings(out, settings)
+    claim(out, settings)
     documents = read_documents(settings.data)
     tokenizer = load_tokenizer(settings.model)
     model = _thinking_model(settings, tokenizer)
     windows = Windows(tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
     filler = _seed_filler(settings, model, documents, tokenizer)
-    step_module = TrainingStep(model, settings, filler).requires_grad_(True)
-    optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
-    prepared, optimizer = accelerator.prepare(step_module, optimizer)
-    done = _newest(out)
+    optimizer = torch.optim.AdamW(groups_of(model, settings), weight_decay=0.001)
+    prepared = accelerator.prepare(TrainingStep(model, settings, filler))
+    done = newest(out)
     if done:
-        accelerator.load_state(str(_folder(out, done) / "resume"))
+        restore(folder_of(out, done), prepared, optimizer)
     for step in range(done, settings.steps):
         line = _one_step(accelerator, prepared, optimizer, windows, settings, step)
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-            _save(accelerator, step_module.model, tokenizer, out, step + 1)
+            save(out, step + 1, model, tokenizer, prepared, optimizer)
         after_step(line)
-    return _folder(out, settings.steps)
+    return folder_of(out, settings.steps)
 
 
 def _one_step(
@@ -64,7 +62,7 @@ def _one_step(
     """One update; what is logged of it, a mean over its batches."""
     began, lines, tokens, seeded = time.perf_counter(), [], 0, settings.seeded(step)
     for group in optimizer.param_groups:
-        group["lr"] = group["full_rate"] * _rate_share(step, settings)
+        group["lr"] = group["full_rate"] * rate_share(step, settings)
     for part in range(settings.accumulate):
         micro = step * settings.accumulate + part
         batch = windows.batch(micro, settings.batch)
@@ -107,13 +105,19 @@ def _accelerator() -> Any:
 
 def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
     """A checkpoint with thoughts as it is, vectors and head kept; new thoughts on a plain model."""
+    # weights that are trained need float32; those that are not stay as they are where products are in bfloat16 anyway
+    dtype = "auto" if settings.precision == "bf16" and not settings.base_rate else "float32"
     if has_thoughts(settings.model):
-        return ThoughtModel.load(settings.model, settings.n_ahead, dtype="float32")
-    base = load_model(settings.model, dtype="float32")
+        model = ThoughtModel.load(settings.model, settings.n_ahead, dtype=dtype)
+        model.thought_parameters.float()
+        return model
+    base = load_model(settings.model, dtype=dtype)
     # a small vocabulary may have no dashes: then the vectors begin as the mean embedding
     start = next(iter(tokenizer.encode(DASH, add_special_tokens=False)), None)
     n_ahead = 8 if settings.n_ahead is None else settings.n_ahead
-    return ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
+    model = ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
+    model.thought_parameters.float()
+    return model
 
 
 def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Document], tokenizer: Any) -> int:
@@ -129,58 +133,6 @@ def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Docume
     return filler_token(tokenizer, settings.filler)
 
 
-def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
-    """Base, vectors and talk head, each with its own learning rate."""
-    parameters = model.thought_parameters
-    groups = {
-        "base": (list(model.base.parameters()), settings.base_rate),
-        "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
-        "head": (list(parameters.talk_head.parameters()), settings.head_rate),
-    }
-    return [{"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items()]
-
-
-def _rate_share(step: int, settings: Training) -> float:
-    """Linear warm-up, then linear decay to the last step."""
-    return min((step + 1) / max(1, settings.warmup_steps), (settings.steps - step) / settings.steps)
-
-
 def _norm(parameters: list[torch.Tensor]) -> float:
     found = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
     return float(torch.stack(found).norm()) if found else 0.0
-
-
-def _folder(out: Path, step: int) -> Path:
-    return out / f"checkpoint-{step:06d}"
-
-
-def _newest(out: Path) -> int:
-    """The last step that was saved whole, 0 where none was."""
-    return max((int(path.name[11:]) for path in out.glob("checkpoint-??????")), default=0)
-
-
-def _same_settings(out: Path, settings: Training) -> None:
-    """A folder holds one run: other settings are refused, since its checkpoints would not be of this run."""
-    path, wanted = out / "training.json", asdict(settings)
-    if path.is_file():
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            f"{key}={saved.get(key)!r} there, {value!r} here"
-            for key, value in wanted.items()
-            if saved.get(key) != value
-        ]
-        if changed:
-            raise StoreError(f"{out} holds a run with other settings: {'; '.join(changed)}; give another folder")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-
-
-def _save(accelerator: Any, model: ThoughtModel, tokenizer: Any, out: Path, step: int) -> None:
-    """Written aside and renamed: a checkpoint is whole or not there."""
-    aside = out / "unfinished"
-    shutil.rmtree(aside, ignore_errors=True)
-    model.save(aside)
-    tokenizer.save_pretrained(aside)
-    accelerator.save_state(str(aside / "resume"))
-    os.replace(aside, _folder(out, step))

@@ -1,0 +1,39 @@
+"""What is trained, at which learning rate: the base model's weights, start and end vectors, the talk head.
+
+    groups = groups_of(step.model, settings)               # for an optimiser; each has a `name` and its `full_rate`
+
+A rate of 0 trains nothing of its group, and keeps no gradient and no moments for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isoflop.errors import SpecError
+from isoflop.quietstar.model import ThoughtModel
+from isoflop.quietstar.training.settings import Training
+
+
+def groups_of(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
+    """Groups of parameters, set to keep a gradient; all others are frozen."""
+    parameters = model.thought_parameters
+    groups = {
+        "base": (list(model.base.parameters()), settings.base_rate),
+        "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
+        "head": (list(parameters.talk_head.parameters()), settings.head_rate),
+    }
+    model.requires_grad_(False)
+    trained = [
+        {"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items() if rate
+    ]
+    for group in trained:
+        for parameter in group["params"]:
+            parameter.requires_grad_(True)
+    if not trained:
+        raise SpecError("every learning rate is 0; give one that is not, or there is nothing to train")
+    return trained
+
+
+def rate_share(step: int, settings: Training) -> float:
+    """Linear warm-up, then linear decay to the last step."""
+    return min((step + 1) / max(1, settings.warmup_steps), (settings.steps - step) / settings.steps)

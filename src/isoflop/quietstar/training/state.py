@@ -1,0 +1,100 @@
+"""Checkpoints of a run: the model as an ordinary folder, and beside it what a killed run goes on from.
+
+    OUT/training.json                      what the run was told
+    OUT/checkpoint-000100/                 ThoughtModel.load, the engine and transformers read it
+    OUT/checkpoint-000100/resume.pt        trained weights by name in float32, the optimiser's moments
+
+A checkpoint is whole or not there. Frozen base weights are written once: later checkpoints share the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from isoflop.errors import StoreError
+from isoflop.quietstar.checkpoint import save_checkpoint
+from isoflop.quietstar.model import ThoughtModel
+from isoflop.quietstar.training.settings import Training
+
+SETTINGS, RESUME = "training.json", "resume.pt"
+
+
+def claim(out: Path, settings: Training) -> None:
+    """A folder holds one run: other settings are refused, since its checkpoints would not be of this run."""
+    path, wanted = out / SETTINGS, asdict(settings)
+    if path.is_file():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{key}={saved.get(key)!r} there, {value!r} here"
+            for key, value in wanted.items()
+            if saved.get(key) != value
+        ]
+        if changed:
+            raise StoreError(f"{out} holds a run with other settings: {'; '.join(changed)}; give another folder")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def folder_of(out: Path, step: int) -> Path:
+    """Where the checkpoint after so many steps stands."""
+    return out / f"checkpoint-{step:06d}"
+
+
+def newest(out: Path) -> int:
+    """The last step that was saved whole, 0 where none was."""
+    return max((int(path.name[11:]) for path in out.glob("checkpoint-??????")), default=0)
+
+
+def save(out: Path, step: int, model: ThoughtModel, tokenizer: Any, module: nn.Module, optimizer: Any) -> None:
+    """Written aside and renamed."""
+    aside, before = out / "unfinished", folder_of(out, newest(out))
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    if model.base_is_frozen and before.is_dir():
+        _share_base(before, aside)
+    else:
+        model.base.save_pretrained(aside)
+    save_checkpoint(None, model.thought_parameters, model.config, aside)
+    tokenizer.save_pretrained(aside)
+    torch.save(
+        {
+            "weights": get_model_state_dict(module, options=_options()),
+            "optimizer": get_optimizer_state_dict(module, optimizer, options=_options()),
+        },
+        aside / RESUME,
+    )
+    os.replace(aside, folder_of(out, step))
+
+
+def restore(folder: Path, module: nn.Module, optimizer: Any) -> None:
+    """Put trained weights and the optimiser's moments back."""
+    state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
+    set_model_state_dict(module, state["weights"], options=_options(strict=False))
+    set_optimizer_state_dict(module, optimizer, state["optimizer"], options=_options())
+
+
+def _share_base(before: Path, folder: Path) -> None:
+    """Link a base model that has not changed since the checkpoint before."""
+    for path in before.iterdir():
+        if path.name in ("config.json", "generation_config.json") or path.name.startswith("model"):
+            os.link(path, folder / path.name)
+
+
+def _options(strict: bool = True) -> StateDictOptions:
+    return StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=strict)
