@@ -63,6 +63,7 @@ def study_of(
     prompt: Spelled | Sequence[Spelled] = DEFAULT_PROMPT,
     sampling: Spelled | Sequence[Spelled] = "sampling()",
     budget: Budget | Sequence[Budget] | None = None,
+    protocol: Spelled | Sequence[Spelled] | None = None,
     seeds: Sequence[int] = (0,),
     split: Split = "test",
     reference: str | None = None,
@@ -72,7 +73,7 @@ def study_of(
 ) -> Study:
     """The study that compares every combination of the values given; lists, also inside spellings, multiply."""
     axes = {"model": model, "strategy": strategies, "reward": reward, "prompt": prompt, "sampling": sampling}
-    arms = arms_of({**axes, "budget": budget}, "compare")
+    arms = arms_of({**axes, "budget": budget, "protocol": protocol}, "compare")
     return Study(problems, arms, split, seeds, reference, comparisons, concurrency, name)
 
 

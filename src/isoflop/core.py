@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from isoflop.asking import Prompt
-from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.ledger import Cost, NodeCost, Role
 from isoflop.thought import Thought
 
 
@@ -139,7 +139,7 @@ class Trajectory:
             (*self.path, index),
             self.depth + 1,
             self.num_tokens + len(step.tokens),
-            self.num_sampled + len(step.logprobs),
+            self.num_sampled + step.sampled,
             thinking,
         )
 
@@ -216,3 +216,4 @@ class Attempt:
     charged: Mapping[Role, Cost]
     seconds: float = 0.0  # wall clock from start to end, neighbours' work included
     overshoot_seconds: float = 0.0
+    node_costs: tuple[NodeCost, ...] = ()  # one a node

@@ -33,6 +33,7 @@ FAMILIES: dict[str, str] = {
     "prompt": "isoflop.problems.prompts",
     "grader": "isoflop.answers",
     "sampling": "isoflop.asking",
+    "protocol": "isoflop.studies.protocol",
 }
 
 
@@ -147,9 +148,11 @@ def _values(node: ast.expr, hint: Any, family: str | None, where: str) -> list[A
     if isinstance(node, (ast.List, ast.Tuple)):
         parts = [_values(item, hint, family, where) for item in node.elts]
         flat = [value for part in parts for value in part]
+        if _wants_tuple(hint):
+            return [tuple(flat)]
         if not flat:
             raise SpecError(f"{where}: the list is empty; give at least one value")
-        return [tuple(flat)] if _wants_tuple(hint) else flat
+        return flat
     if family and (isinstance(node, ast.Call) or (isinstance(node, ast.Name) and not _is_word(node))):
         return _expand_call(family, node, ast.unparse(node))
     if isinstance(node, ast.Name):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 class Thought:
     """`at`: the index, among its step's tokens, of the token that it was thought before. `weight`: how much it counted,
     any real number. `plain` and `mixed`: the likeliest next token without and with it. `number`: which of the thoughts
-    of its node it is, where siblings share them; None where it is this path's alone."""
+    of its node it is, where siblings share them; None where it is this path's alone. `waited`: forwards that went by
+    for it alone. `dropped`: tokens drafted ahead that its token made worthless."""
 
     at: int
     tokens: tuple[int, ...]
@@ -26,6 +27,8 @@ class Thought:
     plain: str
     mixed: str
     number: int | None = None
+    waited: int = 0
+    dropped: int = 0
 
     @property
     def changed(self) -> bool:

@@ -10,10 +10,23 @@ from isoflop.reward_training.labels import LabelledSolution, LabelledStep, write
 
 
 def test_a_wrong_word_is_told_with_what_is_allowed(tmp_path):
-    for option, value, allowed in (("--method", "tree", "head"), ("--kind", "good", "outcome, hard, soft")):
+    for option, value, allowed in (("--method", "tree", "head, lora, full"), ("--kind", "good", "outcome, hard, soft")):
         told = CliRunner().invoke(app, ["reward", "train", "x", "--model", "m", "--out", str(tmp_path), option, value])
         assert told.exit_code == 2
         assert f"{option} {value!r} is unknown; allowed: {allowed}" in told.stderr
+
+
+def test_what_a_method_has_no_use_for_is_refused(tmp_path):
+    for method, option, told in (
+        ("lora", ["--features", "logprob"], "no place for the policy's log-probabilities: combine the two as ensemble"),
+        ("full", ["--l2", "0.1"], "--l2 is given in vain with --method full"),
+        ("head", ["--rank", "4"], "--rank is given in vain with --method head"),
+        ("head", ["--shard"], "--shard is given in vain with --method head"),
+    ):
+        given = ["reward", "train", "x", "--model", "m", "--out", str(tmp_path), "--method", method, *option]
+        found = CliRunner().invoke(app, given)
+        assert found.exit_code == 2
+        assert told in " ".join(found.stderr.split())
 
 
 def test_eval_prints_a_table_and_ends_with_json(tmp_path):

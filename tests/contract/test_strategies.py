@@ -10,6 +10,7 @@ from isoflop.asking import Markers, Prompt, SamplingParams
 from isoflop.core import Outcome, Problem, Stop
 from isoflop.cost.ledger import Budget
 from isoflop.engines.scripted import Scripted
+from isoflop.errors import SpecError
 from isoflop.rewards.base import RewardContext
 from isoflop.rewards.logprob import LogProb
 from isoflop.search.drive import drive
@@ -32,6 +33,17 @@ STRATEGIES = [
     "rebase(width=6, balance='ceil', vote='majority')",
     "rebase(width=6, balance='systematic', aggregate='prod')",
     "rebase(width=6, balance='multinomial', vote='best')",
+    "rebase(width=6, merge=True, floor=0.2, score='logit', temperature=1.0)",
+    "rebase(width=3, rounds=3)",
+    "beam(width=3, expand=2, merge=True, rounds=2)",
+    "controller(lambda_=0.05)",
+    "controller(lambda_=0.001, max_solutions=5)",
+]
+# Reproduced with their faults: what they return is not closed. All that has to do with books and neighbours holds.
+AS_PUBLISHED = [
+    "published_vote(n=6, max_tokens=40)",
+    "published_rebase(width=6, step_tokens=30, leaf_test='finished')",
+    "published_rebase(width=6, step_tokens=18, max_tokens=60, drop=0.3)",
 ]
 THINKING = Prompt(text="<think>\n", markers=Markers(think=("<think>", "</think>")))
 PROBLEMS = [Problem(f"p{i}", f"How much is {i}?", str(i)) for i in range(8)]
@@ -59,7 +71,15 @@ def told(attempt):
 
 
 def test_every_registered_strategy_is_held_to_the_contract():
-    assert {text.partition("(")[0] for text in STRATEGIES} == set(specs.names("strategy"))
+    assert {text.partition("(")[0] for text in STRATEGIES + AS_PUBLISHED} == set(specs.names("strategy"))
+
+
+def test_only_the_published_protocols_leave_their_candidates_open():
+    """A class must say so itself: no field, and no spelling, opts out of closing."""
+    found = [name for name in specs.names("strategy") if not specs.load_class("strategy", name).closes]
+    assert found == ["published_rebase", "published_vote"]
+    with pytest.raises(SpecError, match="has no field 'closes'"):
+        specs.parse("strategy", "rebase(width=2, closes=False)")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -96,6 +116,10 @@ class TestContract:
             assert charged.new_tokens == in_tree or (strategy.startswith("budget") and charged.new_tokens < in_tree)
             assert charged.naive_flops >= charged.flops
             assert charged.serial_forwards <= charged.new_tokens
+            assert len(attempt.node_costs) == len(attempt.nodes)
+            assert sum(cost.flops for cost in attempt.node_costs) == charged.flops
+            read = sum(cost.read_tokens for cost in attempt.node_costs)
+            assert read == charged.prompt_tokens
 
     @pytest.mark.parametrize("tokens", [1, 16, 40, 97, 200, 1000])
     def test_a_token_budget_is_never_exceeded(self, strategy, tokens):
@@ -148,3 +172,12 @@ class TestContract:
             assert attempt.answer is not None
             thought = [n for n in attempt.nodes if n.step.channel == "think"]
             assert all(node.num_sampled <= 25 for node in thought)
+
+
+@pytest.mark.parametrize("strategy", AS_PUBLISHED)
+class TestPublishedProtocols:
+    test_neighbours_and_timing_change_nothing = TestContract.test_neighbours_and_timing_change_nothing
+    test_double_entry = TestContract.test_double_entry
+    test_a_flops_budget_is_never_exceeded = TestContract.test_a_flops_budget_is_never_exceeded
+    test_a_failing_problem_does_not_touch_the_others = TestContract.test_a_failing_problem_does_not_touch_the_others
+    test_a_prompt_that_does_not_fit_is_a_recorded_stop = TestContract.test_a_prompt_that_does_not_fit_is_a_recorded_stop

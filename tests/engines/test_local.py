@@ -219,6 +219,24 @@ def test_each_flop_is_charged_once(roomy: LocalEngine, monkeypatch: pytest.Monke
     roomy.release("other")
 
 
+def test_shared_prompts_are_read_once_and_write_the_same(tiny_llama_folder: Path, roomy: LocalEngine) -> None:
+    shared = small(tiny_llama_folder, 64, share_prompts=True)
+    texts = [QUESTION * 4 + end for end in ("How many?", "Who?", "How many?")]
+    replies = {}
+    for engine in (roomy, shared):
+        starts = [root(engine, f"s{n}", text) for n, text in enumerate(texts)]
+        asked = [ask(n, start, n, Until.END, tokens=12) for n, start in enumerate([*starts, *starts])]
+        replies[engine] = run(engine, asked)
+        for start in starts:
+            engine.release(start.origin.search)
+    assert [written(reply) for reply in replies[shared]] == [written(reply) for reply in replies[roomy]]
+    read = sum(reply.spent["policy"].prompt_tokens for reply in replies[shared])
+    prompts = [shared.encode(text, prompt=True) for text in texts]
+    beginnings = {prompt[:end] for prompt in prompts for end in range(1, len(prompt) + 1)}
+    assert read == len(beginnings) + 1  # the third asks for the state at its last token
+    assert sum(reply.spent["policy"].prompt_tokens for reply in replies[roomy]) == sum(map(len, prompts))
+
+
 class Counted:
     """A plain counter."""
 

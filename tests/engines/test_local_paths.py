@@ -121,3 +121,28 @@ def test_what_is_claimed_as_there_is_what_was_put_there(work: list[tuple[str, li
         computed[name] |= {tuple(tokens[:size]) for size in range(1, len(tokens) + 1)}
         paths.held[claim.slot] = len(tokens)
         paths.rest(claim.slot)
+
+
+def test_where_prompts_are_shared_a_new_search_begins_with_what_another_holds() -> None:
+    paths = Paths(slots=3, slot_tokens=8, share_prompts=True)
+    lender = fill(paths, paths.search("a"), 1, 2, 3)
+    search = paths.search("b")
+    claim = paths.claim(search, array(1, 2, 3), ready=False)
+    assert claim is not None
+    assert (claim.source, claim.start, claim.recomputed) == (lender, 2, 0)  # one token is computed: its state is wanted
+    assert claim.slot != lender
+    assert paths.longest(paths.search("a"), array(1, 2, 3)) == (lender, 3)
+    paths.held[claim.slot] = 3
+    assert paths.longest(search, array(1, 2, 3, 4))[0] == claim.slot  # from here on its own
+
+
+def test_a_search_waits_for_a_prompt_that_is_being_read_where_much_is_alike() -> None:
+    paths = Paths(slots=4, slot_tokens=40, share_prompts=True)
+    one, other = paths.search("a"), paths.search("b")
+    text = array(*range(30))
+    assert paths.is_coming(other, text, [(one, text)])
+    assert not paths.is_coming(other, array(*range(10), *range(50, 60)), [(one, text)])
+    fill(paths, one, *range(30))
+    assert not paths.is_coming(other, text, [(one, text)])
+    alone = Paths(slots=4, slot_tokens=40)
+    assert not alone.is_coming(alone.search("b"), text, [(alone.search("a"), text)])

@@ -120,6 +120,19 @@ def test_a_pool_gives_every_k_and_pass_at_k_rises(table):
     assert passes[0] == pytest.approx(pool["curves"]["maj@k"]["accuracy"][0])
 
 
+def test_each_reward_that_weighed_a_pool_has_curves_of_its_own(questions, tmp_path):
+    run = executed(
+        questions, tmp_path, strategies=["self_consistency(n=4)", "best_of_n(n=4)"], reward=["oracle()", "random()"]
+    )
+    ceiling, chance = json.loads(Table.of(run).to_json())["pools"]
+    assert ceiling["arms"] == ["best_of_n(n=4) | oracle()", "self_consistency(n=4)"]
+    assert chance["arms"] == ["best_of_n(n=4) | random()", "self_consistency(n=4)"]
+    for measure in ("pass@k", "maj@k"):
+        assert ceiling["curves"][measure] == chance["curves"][measure]
+    assert ceiling["curves"]["best@k"]["accuracy"] == ceiling["curves"]["pass@k"]["accuracy"]
+    assert chance["curves"]["best@k"]["accuracy"] != ceiling["curves"]["best@k"]["accuracy"]
+
+
 def test_failed_attempts_make_an_arm_incomplete_and_refuse_its_tests(questions, tmp_path):
     run = executed(questions, tmp_path, model="scripted(broken=['q/test/3'])", strategies=["greedy", "rebase(width=2)"],
                    reference="greedy()")  # fmt: skip

@@ -40,7 +40,7 @@ def save_policy(folder: Path, seed: int = 0) -> Path:
     tokenizer = save_tokenizer(folder)
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
+        vocab_size=len(tokenizer) + 4,  # transformers gives Qwen's tokenizer tokens of its own as it loads it
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,

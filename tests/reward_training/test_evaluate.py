@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from isoflop import specs
 from isoflop.answers.graders import MathGrader
@@ -15,7 +16,7 @@ from isoflop.reward_training.examples import policy_examples, policy_tokens
 from isoflop.reward_training.folder import problems_of
 from isoflop.reward_training.judging import first_errors, judge, pools_of
 from isoflop.reward_training.labels import write_labels
-from isoflop.reward_training.scoring import readouts, score
+from isoflop.reward_training.scoring import PolicyStates, score
 from isoflop.reward_training.train_head import HeadTraining, train_head
 from isoflop.rewards.head_folder import load_head
 from isoflop.stats.calibration import Platt
@@ -84,14 +85,15 @@ def test_read_outs_of_stored_solutions_are_what_the_head_was_judged_on(solve, po
     solutions = solve(6, 4)
     write_labels(tmp_path / "labels.jsonl", solutions)
     train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4))
-    from isoflop.reward_training.hidden import states
     from isoflop.runtime.loading import load_model, load_tokenizer
 
     model = load_model(str(policy))
     head = load_head(tmp_path / "head")
     examples = policy_examples(solutions, policy_tokens(model, load_tokenizer(str(policy))))
-    for own, example in zip(readouts(str(tmp_path / "head"), solutions), examples, strict=True):
-        [hidden_RD] = states(model, [example.passage])
+    for own, example in zip(PolicyStates(solutions).read_by(str(tmp_path / "head")), examples, strict=True):
+        with torch.inference_mode():
+            hidden_ND = model.model(torch.tensor([example.passage.tokens])).last_hidden_state[0]
+        hidden_RD = hidden_ND[list(example.passage.reads)]
         assert own == pytest.approx((hidden_RD @ head.weight_1D[0] + head.bias_1).tolist(), abs=1e-4)
 
 
@@ -101,7 +103,7 @@ def test_a_trained_head_is_judged_as_trunk_on_problems_it_has_not_seen(labels, p
     evaluation = evaluate(labels, [summary["use"]], held_out_of=tmp_path / "head")
     first = evaluation.judgements[0]
     assert evaluation.problems == len(problems_of(tmp_path / "head", "held_out"))
-    assert first.pooled.value == pytest.approx(summary["heads"][0]["held_out_auc"], abs=1e-4)
+    assert first.pooled.value == pytest.approx(summary["fits"][0]["held_out_auc"], abs=1e-4)
     assert not any("flatter" in note for note in evaluation.notes)
     seen = evaluate(labels, [summary["use"]])
     assert any("was trained on 12 of these 20 problems" in note for note in seen.notes)

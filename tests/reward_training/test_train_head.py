@@ -1,5 +1,6 @@
 """Training a head: what it learns, what it reads, what it keeps apart, and what it refuses."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from isoflop.reward_training.split import held_out_problems
 from isoflop.reward_training.train_head import HeadTraining, train_head
 from isoflop.rewards.head_folder import load_head
 from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.runner import Runner
 
 
 def examples_of(policy, solutions):
@@ -27,7 +29,7 @@ def examples_of(policy, solutions):
 def test_a_planted_signal_is_learnt_and_shown_on_problems_held_out(labels, policy, tmp_path):
     out = tmp_path / "head"
     summary = train_head(labels, str(policy), out, HeadTraining(held_out=0.3))
-    [head] = summary["heads"]
+    [head] = summary["fits"]
     assert head["held_out_auc"] > 0.9
     assert head["held_out_auc_within"] > 0.9
     assert abs(head["logprob_auc_within"] - 0.5) < 0.2
@@ -49,9 +51,9 @@ def test_the_saved_head_is_the_one_that_was_judged(solve, policy, tmp_path):
     solutions = solve(12)
     write_labels(tmp_path / "labels.jsonl", solutions)
     summary = train_head(
-        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, log_probs=True)
+        tmp_path / "labels.jsonl", str(policy), tmp_path / "head", HeadTraining(held_out=0.4, features="logprob")
     )
-    head, [told] = load_head(tmp_path / "head"), summary["heads"]
+    head, [told] = load_head(tmp_path / "head"), summary["fits"]
     model, examples = examples_of(policy, [one for one in solutions if one.problem in told["held_out"]])
     scores, right = [], []
     for example in examples:
@@ -69,7 +71,9 @@ def test_states_are_those_that_chose_each_steps_last_token(solve, policy):
     solutions[0] = replace(solutions[0], steps=(replace(solutions[0].steps[0], label=None), *solutions[0].steps[1:]))
     model, examples = examples_of(policy, solutions)
     tokenizer = load_tokenizer(str(policy))
-    for solution, states_RD in zip(solutions, hidden.states(model, [e.passage for e in examples]), strict=True):
+    passages = [example.passage for example in examples]
+    reader = hidden.StateReader(copy.deepcopy(model), context_tokens=hidden.context_of(passages))
+    for solution, states_RD in zip(solutions, reader.read(passages), strict=True):
         ids = tokenizer(solution.prompt)["input_ids"]
         expected = []
         for step in solution.steps:
@@ -83,42 +87,67 @@ def test_states_are_those_that_chose_each_steps_last_token(solve, policy):
 def test_a_killed_extraction_goes_on_and_ends_the_same(labels, policy, tmp_path, monkeypatch):
     monkeypatch.setattr(hidden, "PIECE", 50)
     whole = train_head(labels, str(policy), tmp_path / "whole", HeadTraining())
-    computed, states = [], hidden.states
+    computed, read, most = [], hidden.StateReader.read, 1
 
-    def killed(model, passages):
-        if len(computed) == 1:
+    def counted(reader, passages):
+        if len(computed) == most:
             raise KeyboardInterrupt
         computed.append(len(passages))
-        return states(model, passages)
+        return read(reader, passages)
 
-    monkeypatch.setattr(hidden, "states", killed)
+    monkeypatch.setattr(hidden.StateReader, "read", counted)
     with pytest.raises(KeyboardInterrupt):
         train_head(labels, str(policy), tmp_path / "cut", HeadTraining())
-    monkeypatch.setattr(
-        hidden, "states", lambda model, passages: computed.append(len(passages)) or states(model, passages)
-    )
+    most = 3
     resumed = train_head(labels, str(policy), tmp_path / "cut", HeadTraining())
     assert computed == [50, 50, 20]
     assert torch.equal(load_head(tmp_path / "cut").weight_1D, load_head(tmp_path / "whole").weight_1D)
-    assert resumed["heads"][0]["held_out_auc"] == whole["heads"][0]["held_out_auc"]
+    assert resumed["fits"][0]["held_out_auc"] == whole["fits"][0]["held_out_auc"]
+
+
+def test_what_solutions_begin_with_alike_is_computed_once(solve, policy, monkeypatch):
+    model, examples = examples_of(policy, solve(2, 6))
+    passages = [example.passage for example in examples]
+    reader = hidden.StateReader(model, context_tokens=hidden.context_of(passages))
+    tokens, step = [], Runner.step
+    monkeypatch.setattr(
+        Runner, "step", lambda self, batch, **how: tokens.append(len(batch.ids)) or step(self, batch, **how)
+    )
+    reader.read(passages)
+    prefixes = {passage.tokens[:end] for passage in passages for end in range(1, len(passage.tokens) + 1)}
+    assert sum(tokens) == len(prefixes) < sum(len(passage.tokens) for passage in passages)
 
 
 def test_states_of_other_weights_are_not_taken_for_these(solve, policy, tmp_path):
     model, examples = examples_of(policy, solve(2, 2))
     passages = [example.passage for example in examples]
-    before = hidden.cached_states(model, passages, tmp_path)
+    before = hidden.cached_states(copy.deepcopy(model), passages, tmp_path)
     with torch.no_grad():
         model.model.norm.weight.mul_(2)
     after = hidden.cached_states(model, passages, tmp_path)
     assert torch.allclose(after[0], 2 * before[0], atol=1e-5)
 
 
+def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, monkeypatch):
+    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(log_probs=True))
+    train_head(labels, str(policy), tmp_path / "first", HeadTraining())
+
+    def refused(reader, passages):
+        raise AssertionError("these states are there already")
+
+    monkeypatch.setattr(hidden.StateReader, "read", refused)
+    kept = tmp_path / "first" / "states"
+    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(log_probs=True), states=kept)
+    assert shared["heads"][0]["held_out_auc"] == alone["heads"][0]["held_out_auc"]
+    assert not (tmp_path / "second" / "states").exists()
+
+
 def test_several_seeds_make_several_heads_with_splits_of_their_own(labels, policy, tmp_path):
     training = HeadTraining(seeds=(0, 1), options=HeadOptions(epochs=3))
     summary = train_head(labels, str(policy), tmp_path / "heads", training)
-    first, second = summary["heads"]
+    first, second = summary["fits"]
     assert first["held_out"] != second["held_out"]
-    for head in summary["heads"]:
+    for head in summary["fits"]:
         assert set(head["held_out"]).isdisjoint(head["trained_on"])
         assert problems_of(head["folder"], "held_out") == set(head["held_out"])
         assert load_head(head["folder"]).hidden_size == 32
@@ -165,13 +194,13 @@ def changed(solution, how):
         ("foreign", ModelError, "problem 'p0': the tokens of the step '.*' spell .* give that one as --model"),
         ("beyond", ModelError, "in this model's tokenizer"),
         ("tokenless", StudyError, "steps without tokens; a head reads the policy's own tokens"),
-        ("silent", StudyError, "has no log-probabilities, which --features logprob reads"),
+        ("silent", StudyError, "has no log-probabilities, which --features reads"),
     ],
 )
 def test_labels_that_teach_nothing_are_refused(solve, policy, tmp_path, how, error, reason):
     write_labels(tmp_path / "labels.jsonl", [changed(solution, how) for solution in solve(2, 3)])
     with pytest.raises(error, match=reason):
-        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(log_probs=True))
+        train_head(tmp_path / "labels.jsonl", str(policy), tmp_path / "out", HeadTraining(features="logprob"))
     assert not (tmp_path / "out").exists()
 
 
@@ -185,5 +214,5 @@ def test_another_folder_another_training_and_another_kind_are_refused(labels, po
     short = HeadTraining(options=HeadOptions(epochs=1))
     train_head(labels, str(policy), tmp_path / "out", short)
     train_head(labels, str(policy), tmp_path / "out", short)
-    with pytest.raises(StoreError, match=r"another training \(log_probs=False, asked now: True"):
-        train_head(labels, str(policy), tmp_path / "out", replace(short, log_probs=True))
+    with pytest.raises(StoreError, match=r"another training \(features=None, asked now: 'logprob'"):
+        train_head(labels, str(policy), tmp_path / "out", replace(short, features="logprob"))

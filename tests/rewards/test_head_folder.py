@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isoflop.errors import ModelError
-from isoflop.rewards.head_folder import Head, Standardised, load_head, log_prob_features, save_head
+from isoflop.rewards.head_folder import Head, Standardised, load_head, log_prob_features, path_features, save_head
 from isoflop.runtime.readout import load_readout
 
 FEATURES = Standardised(torch.tensor([2.0, -1.0]), torch.tensor([-0.5, -2.0]), torch.tensor([0.25, 0.5]))
@@ -80,3 +80,12 @@ def test_a_missing_folder_and_another_models_head_are_refused(tmp_path):
     save_head(tmp_path, head())
     with pytest.raises(ModelError, match=r"of 8 numbers, those of 'some/model', and .* 'other/model' have 16"):
         load_readout(str(tmp_path), hidden_size=16, model="other/model")
+
+
+def test_path_features_see_the_steps_before(tmp_path):
+    weights = Standardised(torch.tensor([0.0, 0.0, 1.0, 10.0]), torch.zeros(4), torch.ones(4))
+    save_head(tmp_path, head(weights))
+    read = load_head(tmp_path)
+    assert path_features((-1.0, -3.0), (-0.5, -4.0)) == (-2.0, -3.0, -8.5, -4.0)
+    assert read.logit(0.5, (-1.0, -3.0), (-0.5, -4.0)) == pytest.approx(0.5 - 8.5 - 40)
+    assert read.logit(0.5, (-1.0, -3.0)) == pytest.approx(0.5 - 4 - 30)

@@ -1,8 +1,11 @@
 """A reward model among real searches: one problem that it cannot take never harms its neighbours."""
 
 import re
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from isoflop import specs
 from isoflop.answers.graders import MathGrader
@@ -56,6 +59,49 @@ def test_one_problem_that_the_model_cannot_take_stops_alone(checkpoints, spec, q
     assert {found[name].stop for name in "ab"} == {Stop.FINISHED}
     assert found["a"].rewards == pytest.approx(alone.rewards, abs=1e-5)
     assert found["a"].charged["reward"].flops == alone.charged["reward"].flops
+
+
+@pytest.mark.parametrize("spec", ["{own}", "ensemble([logprob(), {own}])"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_a_failed_scoring_computed_is_on_the_books_of_its_search(checkpoints, tmp_path, spec, cached):
+    """Double entry: all that the scorer says it computed is in some attempt's spent, the failed one's included."""
+    folder = tmp_path / "broken"
+    shutil.copytree(checkpoints["skywork"], folder)
+    tensors = load_file(folder / "model.safetensors")
+    [token] = AutoTokenizer.from_pretrained(folder).encode("?")
+    tensors["model.embed_tokens.weight"][token] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    reward = specs.parse("reward", spec.format(own=f"skywork({str(folder)!r}, cached={cached})")).open(RewardContext())
+    inner = reward.members[1] if spec.startswith("ensemble") else reward
+    computed, read = [], inner.scorer.read
+    inner.scorer.read = lambda *asked: computed.append(read(*asked)) or computed[-1]
+    found = searched(reward, {"a": "How many has a", "bad": "How many has bad?", "b": "How many has b"})
+    assert (found["bad"].stop, found["bad"].outcome) == (Stop.ERROR, Outcome.ERROR)
+    assert {found[name].stop for name in "ab"} == {Stop.FINISHED}
+    for book, cost in (("spent", "cost"), ("charged", "charged")):
+        told = {name: getattr(each, book)["reward"].flops for name, each in found.items()}
+        assert told["bad"] > 0
+        assert sum(told.values()) == sum(getattr(reading, cost).flops for call in computed for reading in call)
+
+
+def test_a_scorer_that_breaks_down_is_in_order_afterwards(checkpoints):
+    reward, twin = opened("qwen_prm", checkpoints), opened("qwen_prm", checkpoints)
+    node = Trajectory.at(Origin(Problem("p", "How many?"), Prompt(), "q", (1,), 0, "s"))
+    first = node.extend(Step("She has 3 + 4.\n", (1,)), 0)
+    second = first.extend(Step("The answer is: 7", (1,)), 0)
+    reward.score([first])
+    step = reward.scorer.runner.step
+
+    def broken(*given, **more):
+        raise RuntimeError("out of memory")
+
+    reward.scorer.runner.step = broken
+    with pytest.raises(RuntimeError, match="out of memory"):
+        reward.score([second])
+    reward.scorer.runner.step = step
+    told, wanted = reward.score([second]), twin.score([second])
+    assert told.rewards[0] == pytest.approx(wanted.rewards[0], abs=1e-5)
+    assert told.spent[0]["reward"].flops == wanted.spent[0]["reward"].flops
 
 
 def test_the_model_reads_text_and_never_the_policys_tokens(checkpoints):

@@ -136,6 +136,33 @@ def test_a_reward_that_fails_on_one_problem_leaves_the_others():
     assert {found[key].stop for key in "ab"} == {Stop.FINISHED}
 
 
+def test_a_reward_that_breaks_down_on_one_problem_leaves_the_others():
+    class Breaking(Reward):
+        def score(self, trajectories):
+            if any(node.origin.problem.id == "bad" for node in trajectories):
+                raise RuntimeError("out of memory")
+            return LogProb().open(RewardContext()).score(trajectories)
+
+    jobs = [[job("rebase(3)", p, reward=Breaking())] for p in ("a", "bad", "b")]
+    found = {a.key: a for a in drive(jobs, Scripted().open())}
+    assert (found["bad"].outcome, found["bad"].stop) == (Outcome.ERROR, Stop.ERROR)
+    assert found["bad"].message == "Breaking failed: RuntimeError: out of memory"
+    assert {found[key].stop for key in "ab"} == {Stop.FINISHED}
+
+
+@pytest.mark.parametrize("strategy", ["rebase(4)", "best_of_n(4)"])
+def test_a_reward_that_takes_more_than_it_foresaw_stops_the_search_and_says_so(strategy):
+    class Dearer(Reward):
+        def score(self, trajectories):
+            scores = LogProb().open(RewardContext()).score(trajectories)
+            return Scores(scores.rewards, tuple({"reward": Cost(prefill_flops=10**7)} for _ in trajectories))
+
+    [attempt] = drive([[job(strategy, reward=Dearer(), budget=Budget(flops=10**7))]], Scripted().open())
+    assert attempt.stop is Stop.BUDGET
+    assert "scoring took more FLOPs than the reward foresaw" in attempt.message
+    assert sum(cost.flops for cost in attempt.charged.values()) > 10**7  # told as it was
+
+
 def test_seconds_are_checked_as_tokens_arrive_and_the_overshoot_is_told():
     now = [0.0]
 

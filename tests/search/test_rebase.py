@@ -162,7 +162,7 @@ def test_calibrated_shares_are_proportional_to_the_chance_of_being_right():
         ("rebase(8, score='calibrated')", r"needs calibration='FILE.json'"),
         ("rebase(8, calibration='fit.json')", r"calibration='fit.json'\) is given in vain without score='calibrated'"),
         ("rebase(8, 0.2, score='calibrated', calibration='a')", r"temperature=0.2\) is given in vain"),
-        ("rebase(8, score='platt')", r"'softmax' \| 'calibrated'"),
+        ("rebase(8, score='platt')", r"'softmax' \| 'logit' \| 'calibrated'"),
     ],
 )
 def test_a_calibration_is_given_exactly_where_it_is_used(spec, message):

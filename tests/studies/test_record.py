@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from isoflop.asking import Prompt
 from isoflop.core import Attempt, Candidate, Channel, Origin, Outcome, Problem, Step, StepEnd, Stop, Trajectory
-from isoflop.cost.ledger import Cost
+from isoflop.cost.ledger import Cost, NodeCost
 from isoflop.studies.record import (
     COLUMNS,
     Record,
@@ -40,6 +40,7 @@ COSTS = st.builds(
     seconds=st.floats(0, 1e6),
     joules=st.none() | st.floats(0, 1e6),
 )
+NODE_COSTS = st.builds(NodeCost, st.integers(0, 2**80), st.integers(0, 2**60), st.integers(0, 99), st.integers(0, 99))
 BOOKS = st.dictionaries(st.sampled_from(["policy", "thought", "reward"]), COSTS)
 PROBLEM = Problem("p0", "How much?", "1")
 
@@ -82,6 +83,7 @@ def attempts(draw: st.DrawFn) -> Attempt:
         charged=draw(BOOKS),  # type: ignore[arg-type]
         seconds=draw(st.floats(0, 1e5)),
         overshoot_seconds=draw(st.floats(0, 1e5)),
+        node_costs=draw(st.just(()) | st.tuples(*[NODE_COSTS] * len(nodes))),
     )
 
 
@@ -93,6 +95,7 @@ def test_an_attempt_comes_back_from_its_row(attempt: Attempt) -> None:
     assert [node.path for node in record.nodes] == [node.path for node in attempt.nodes]
     assert [record.solution(place) for place in range(len(attempt.nodes))] == [node.text for node in attempt.nodes]
     assert tuple(node.reward for node in record.nodes) == attempt.rewards
+    assert [node.cost for node in record.nodes] == list(attempt.node_costs or [None] * len(attempt.nodes))
     assert record.candidates == attempt.candidates
     assert (record.spent, record.charged, record.tied) == (attempt.spent, attempt.charged, attempt.tied)
     assert (record.stop, record.outcome, record.chosen) == (attempt.stop, attempt.outcome, attempt.chosen)

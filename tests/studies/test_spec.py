@@ -49,6 +49,13 @@ def test_a_file_becomes_every_combination_of_its_values(tmp_path: Path) -> None:
     assert {len(family) for family in study.families} == {1, 2}  # each rebase family has two widths
 
 
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_a_study(path: Path) -> None:
+    study = load_study(path)
+    assert study.name == path.stem
+    assert study.pairs
+
+
 def test_variables_are_filled_in_and_can_be_changed(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(

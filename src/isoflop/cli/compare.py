@@ -24,6 +24,10 @@ def compare(
     reward: Annotated[list[str] | None, typer.Option("--reward", show_default="logprob() where one is needed")] = None,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", show_default="chat()")] = None,
     sampling: Annotated[list[str] | None, typer.Option("--sampling", show_default="sampling()")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="as-published: by that study's rules.", show_default="corrected"),
+    ] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", show_default="0")] = None,
     split: Annotated[str, typer.Option("--split", help="Of the problem set: dev, test, or train.")] = "test",
     reference: Annotated[
@@ -52,6 +56,7 @@ def compare(
         "prompt": prompt or "chat()",
         "sampling": sampling or "sampling()",
         "budget": Budget(budget_flops, budget_tokens, budget_seconds),
+        "protocol": protocol,
         "seeds": seeds or [0],
         "split": split,
         "name": name,

@@ -14,6 +14,7 @@ import typer
 
 from isoflop import __version__
 from isoflop.cli import (
+    audit,
     compare,
     figure,
     flops,
@@ -31,7 +32,7 @@ from isoflop.cli import (
 from isoflop.cli.guard import DEBUG, guarded
 
 # Options that may be followed by several values, as in `--strategies A B C`.
-SPREADING = ("--strategies", "--model", "--reward", "--prompt", "--sampling", "--seeds")
+SPREADING = ("--strategies", "--model", "--reward", "--prompt", "--sampling", "--protocol", "--seeds")
 
 app = typer.Typer(
     help="The instrument for compute-optimal LLM problem solving.",
@@ -55,6 +56,7 @@ app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))
+app.command("audit", epilog=audit.EXAMPLES)(guarded(audit.audit))
 app.command("import", epilog=imports.EXAMPLES)(guarded(imports.import_file))
 app.command("list", epilog=names.EXAMPLES)(guarded(names.list_names))
 

@@ -14,7 +14,7 @@ EXAMPLES = "isoflop list · isoflop list strategy"
 
 def list_names(
     family: Annotated[
-        str | None, typer.Argument(help="strategy, reward, engine, problems, prompt, grader, sampling.")
+        str | None, typer.Argument(help="strategy, reward, engine, problems, prompt, grader, sampling, protocol.")
     ] = None,
     json: Json = False,
 ) -> None:

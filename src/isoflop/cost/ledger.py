@@ -86,6 +86,29 @@ class Cost:
         return cls(**values)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class NodeCost:
+    """What one node of a search's tree is charged; over a tree the FLOPs add up to what the attempt is charged.
+
+    `flops` are the policy's (thoughts included), `reward_flops` those of scoring the path that ends here. When the node
+    was begun, `cached_tokens` of its context were known already and `read_tokens` had to be read; siblings share that
+    reading, which the first one bears. What one request made (a whole sample) is divided over its steps by tokens.
+    `seconds` are modelled, as in `Cost`.
+    """
+
+    flops: int = 0
+    reward_flops: int = 0
+    cached_tokens: int = 0
+    read_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def cached_share(self) -> float | None:
+        """Share of the context that was cached, 0 to 1; None where there was no context."""
+        context = self.cached_tokens + self.read_tokens
+        return self.cached_tokens / context if context else None
+
+
 ZERO = Cost()
 COST_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 

@@ -22,6 +22,7 @@ from isoflop.core import Step, Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.errors import SpecError
 from isoflop.specs import Spec
+from isoflop.thought import Thought
 
 
 class Until(StrEnum):
@@ -132,6 +133,10 @@ class Engine(ABC):
         """What thoughts before each of `tokens` tokens sampled behind `start` known ones take, by formula: of all that
         may be thought, the most. Steps say which thoughts there were. Nothing where the engine does not think."""
         return {}
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """What one of a step's thoughts took, behind `place` tokens, by formula."""
+        return self.thought_cost(place, 1)
 
     def close(self) -> None:
         """Free what the engine holds; safe to call twice."""

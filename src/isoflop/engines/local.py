@@ -25,6 +25,8 @@ class Local(EngineSpec):
     `context_tokens` is the longest prompt and solution together (default 2048, or what the model can if that is less).
     `memory_gb` bounds keys and values: each sequence held takes a slot of `context_tokens`. At most `max_live`
     sequences are generated at once; `threads` is how many CPU threads torch may use (default: torch's own choice).
+    `share_prompts`: a search goes on from the longest beginning of its prompt that another holds, such as the solved
+    examples before every question; what it spends then depends on its neighbours, what it is charged does not.
     `readout` is the folder of a head that reads each step's hidden state; a reward that wants one names it itself.
     """
 
@@ -38,6 +40,7 @@ class Local(EngineSpec):
     max_live: int = 128
     threads: int | None = None
     readout: str | None = None
+    share_prompts: bool = False
 
     def __post_init__(self) -> None:
         for name in ("context_tokens", "threads"):

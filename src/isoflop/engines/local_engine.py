@@ -27,16 +27,15 @@ from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.cost.shape import ModelShape
 from isoflop.engines.base import Engine, Generation, GenerationRequest
 from isoflop.engines.local_cost import Account, Meter
-from isoflop.engines.local_paths import Claim, Paths, SearchPaths, common_prefix
+from isoflop.engines.local_paths import Claim, Paths, SearchPaths
 from isoflop.engines.local_paths import Tokens as PathTokens
 from isoflop.engines.local_rows import Row, RowKey, Rows
 from isoflop.engines.local_text import Tokens
-from isoflop.engines.local_thinker import Plain, Scored, Thinker, Turn, joined
+from isoflop.engines.local_thinker import NOBODY, Drawn, Plain, Thinker, Turn, joined
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
-from isoflop.randomness import uniforms
 from isoflop.runtime.attention import Layout, Segment
 from isoflop.runtime.runner import Batch, Readout, Runner
-from isoflop.runtime.sampling import sample
+from isoflop.thought import Thought
 
 # Known tokens fed in one forward beside the decoding rows: bounds its memory and how long the others wait for it.
 FED_TOKENS = 2048
@@ -58,17 +57,24 @@ class LocalEngine(Engine):
     readout: Readout | None = None
 
     def __init__(
-        self, runner: Runner, tokens: Tokens, shape: ModelShape, max_live: int, thinker: Thinker | None = None
+        self,
+        runner: Runner,
+        tokens: Tokens,
+        shape: ModelShape,
+        max_live: int,
+        thinker: Thinker | None = None,
+        *,
+        share_prompts: bool = False,
     ) -> None:
         self.runner, self.tokens = runner, tokens
         self._thinker = thinker or Plain(runner)
         self.context_tokens = runner.slots.tokens - self._thinker.spare_tokens
         self.forwards = 0
         self._meter = Meter(shape)
-        self._paths = Paths(runner.slots.count, self.context_tokens)
+        self._paths = Paths(runner.slots.count, self.context_tokens, share_prompts=share_prompts)
         self._logprobs = np.zeros((runner.slots.count, self.context_tokens))
-        # The hidden states of the last poll, and which of them chose each slot's newest token.
-        self._hidden_UH, self._chose = torch.empty(0), np.zeros(runner.slots.count, dtype=np.int64)
+        # What the head read where each slot's newest token was drawn.
+        self._reads: dict[int, tuple[float, ...]] = {}
         self._rows = Rows(min(max_live, runner.slots.count))
         self._queue: deque[GenerationRequest] = deque()
         self._done: list[Generation] = []
@@ -94,6 +100,10 @@ class LocalEngine(Engine):
     def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """By formula, as the engine thinks."""
         return self._thinker.most(start, tokens)
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """By formula, as the engine thinks."""
+        return self._thinker.took(place, thought)
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """Requests wait in order for a row and a slot."""
@@ -145,50 +155,41 @@ class LocalEngine(Engine):
         return self._thinker.refusal(request)
 
     def _advance(self) -> None:
-        """Admit, run, sample, book, and let finished rows go."""
+        """Admit, run, draw, book, and let finished rows go."""
         began = time.perf_counter()
         rows, decoding = self._rows, self._rows.count
         fed, ready, deferred = self._admit()
-        order = np.argsort(rows.slot[:decoding])
-        # Which row of logits each sequence draws from: decoding ones in the order of their slots, fed ones, ready ones.
-        source = np.empty(rows.size, dtype=np.int64)
-        source[order] = np.arange(decoding)
-        riders = self._thinker.riders(rows, np.array([*order, *(one.place for one in fed)], dtype=np.int64))
+        places = np.array([one.place for one in fed], dtype=np.int64)
+        plan = self._thinker.plan(rows, decoding, places)
+        # Which state each sequence draws from: fed tokens in the order of their slots, fed rows, ready ones.
+        count = len(plan.places) + len(fed)
+        source = np.full(rows.size, -1, dtype=np.int64)
+        source[plan.places] = np.arange(len(plan.places))
+        source[places] = np.arange(len(plan.places), count)
         hidden: list[torch.Tensor] = []
         layout, behind = None, torch.empty(0)
-        if decoding or fed:
-            batch = Batch(
-                rows.slot[order],
-                rows.position[order],
-                rows.token[order],
-                tuple(one.segment for one in fed),
-                tuple(one.target[one.segment.start :].astype(np.int64) for one in fed),
-                self._thinker.behind(rows, riders),
-            )
+        if count or plan.behind:
+            segments = tuple(one.segment for one in fed)
+            pieces = tuple(one.target[one.segment.start :].astype(np.int64) for one in fed)
+            batch = Batch(plan.newest.slots, plan.newest.positions, plan.newest.tokens, segments, pieces, plan.behind)
             advance = self.runner.step(batch)
             self.forwards += 1
-            layout, behind = advance.layout, advance.hidden_RD[decoding + len(fed) :]
-            hidden.append(advance.hidden_RD[: decoding + len(fed)])
-            self._keep(decoding, fed, hidden[0])
-        for k, one in enumerate(fed):
-            source[one.place] = decoding + k
+            layout, behind = advance.layout, advance.hidden_RD[count:]
+            hidden.append(advance.hidden_RD[:count])
+            self._keep(decoding, fed, hidden[0][len(plan.places) :])
         known: dict[RowKey, int] = {}
         for place, row in ready:
             if row.key not in known:
-                known[row.key] = decoding + len(fed) + len(known)
+                known[row.key] = count + len(known)
                 hidden.append(row.search.hidden[row.key][None])
             source[place] = known[row.key]
         followers = self._follow(deferred, {one.row.key: one.place for one in fed})
-        for k, (_, lead) in enumerate(followers):
-            source[rows.count - len(followers) + k] = source[lead]
-        turn = Turn(rows, decoding, source[: rows.count], joined(hidden), riders, behind)
-        if self.readout is not None:
-            self._hidden_UH, self._chose[rows.slot[: rows.count]] = turn.hidden_UH, turn.source
-        scored = self._thinker.score(turn)
-        broken = self._sample(scored.logits_UV, scored.source)
-        begun = [row for _, row in ready] + [row for row, _ in followers]
-        self._book(turn, fed, begun, scored, time.perf_counter() - began, layout)
-        self._let_go(broken)
+        source[rows.count - len(followers) : rows.count] = source[followers]
+        turn = Turn(rows, decoding, places, source[: rows.count], joined(hidden), plan, behind)
+        drawn = self._thinker.draw(turn)
+        self._write(drawn)
+        self._book(turn, fed, drawn, time.perf_counter() - began, layout)
+        self._let_go(drawn)
 
     def _admit(self) -> tuple[list[_Fed], list[tuple[int, Row]], list[GenerationRequest]]:
         """Give waiting requests rows and slots: those to be fed, those that need logits alone, those that wait for
@@ -201,7 +202,8 @@ class LocalEngine(Engine):
             request = self._queue[0]
             search = self._paths.search(request.parent.origin.search)
             target = search.target(request.parent, request.forced)
-            if self._is_being_fed((request.parent, request.forced), target, search.number, fed):
+            key, coming = (request.parent, request.forced), [(one.row.search, one.target) for one in fed]
+            if any(one.row.key == key for one in fed) or self._paths.is_coming(search, target, coming):
                 deferred.append(self._queue.popleft())
                 continue
             row = self._start(request, target)
@@ -217,14 +219,6 @@ class LocalEngine(Engine):
                 row.account.head = all(other.key != row.key for _, other in ready)
                 ready.append((self._rows.count - 1, row))
         return fed, ready, deferred
-
-    def _is_being_fed(self, key: RowKey, target: PathTokens, search: int, fed: Sequence[_Fed]) -> bool:
-        """Whether this forward computes more of `target` than is held."""
-        same = [one for one in fed if one.row.search.number == search]
-        if not same or any(one.row.key == key for one in same):
-            return bool(same)
-        _, held = self._paths.longest(same[0].row.search, target)
-        return any(common_prefix(one.target, target) > held for one in same)
 
     def _start(self, request: GenerationRequest, target: PathTokens) -> Row | None:
         """A row and a slot for a request, its cached prefix in place; None where no slot is to be had."""
@@ -245,7 +239,7 @@ class LocalEngine(Engine):
             [pieces[token] for token in request.forced],
             tail_bytes(request.parent, pieces, back),
             self.tokens.end_tokens,
-            tuple if self.readout is None else partial(self._read, self.readout, claim.slot),
+            tuple if self.readout is None else partial(self._reads.__getitem__, claim.slot),
         )
         account = Account(claim.start, known - claim.start, claim.recomputed, head=True)
         row = Row(request, search, segmenter, account, seen=known)
@@ -261,17 +255,17 @@ class LocalEngine(Engine):
             self._tables = np.concatenate([self._tables, table[None]])
         return self._marks[key]
 
-    def _keep(self, decoding: int, fed: Sequence[_Fed], hidden_RD: torch.Tensor) -> None:
+    def _keep(self, decoding: int, fed: Sequence[_Fed], hidden_FD: torch.Tensor) -> None:
         """Note what is cached now, and the hidden states that siblings and returns will want."""
         self._paths.held[self._rows.slot[:decoding]] = self._rows.position[:decoding] + 1
         for k, one in enumerate(fed):
             self._paths.held[one.segment.slot] = len(one.target)
-            one.row.search.hidden[one.row.key] = hidden_RD[decoding + k].clone()
+            one.row.search.hidden[one.row.key] = hidden_FD[k].clone()
 
-    def _follow(self, deferred: Sequence[GenerationRequest], leads: Mapping[RowKey, int]) -> list[tuple[Row, int]]:
+    def _follow(self, deferred: Sequence[GenerationRequest], leads: Mapping[RowKey, int]) -> list[int]:
         """Start the siblings of the rows `leads`, which were fed just now: they draw from the same logits. Others
-        wait on. Returns the new rows, each with its lead."""
-        followers: list[tuple[Row, int]] = []
+        wait on. Returns the lead of each new row."""
+        followers: list[int] = []
         waiting: list[GenerationRequest] = []
         copies: dict[int, list[int]] = {}
         for request in deferred:
@@ -287,63 +281,58 @@ class LocalEngine(Engine):
             copies.setdefault(lead, []).append(slot)
             row = self._row(request, search, Claim(slot, None, len(target), 0), len(target))
             row.account.head = False
-            followers.append((row, lead))
+            followers.append(lead)
         for lead, slots in copies.items():
             known = int(self._rows.position[lead]) + 1
             self.runner.slots.copy(int(self._rows.slot[lead]), slots, known)
         self._queue.extendleft(reversed(waiting))
         return followers
 
-    def _sample(self, logits_UV: torch.Tensor, source: np.ndarray) -> np.ndarray:
-        """Draw one token for every row and write it down; returns which rows have broken logits."""
-        rows, n = self._rows, self._rows.count
-        order = np.argsort(source, kind="stable")
-        draws = uniforms(rows.stream[:n], rows.index[:n])
-        tokens, logprobs, bad = sample(
-            logits_UV, source[order], rows.temperature[order], rows.top_p[order], rows.top_k[order], draws[order]
-        )
-        rows.token[order] = tokens
-        rows.position[:n] += 1
-        rows.index[:n] += np.uint64(1)
-        rows.left[:n] -= 1
-        self._paths.table[rows.slot[:n], rows.position[:n]] = rows.token[:n]
-        self._logprobs[rows.slot[order], rows.position[order]] = logprobs
-        rows.begins[:n] = False
-        broken = np.zeros(n, dtype=np.bool_)
-        broken[order] = bad
-        return broken
+    def _write(self, drawn: Drawn) -> None:
+        """Write the drawn tokens down."""
+        rows, places = self._rows, drawn.places
+        rows.token[places] = drawn.tokens
+        rows.position[places] += 1
+        rows.index[places] += np.uint64(1)
+        rows.left[places] -= 1
+        rows.begins[places] = False
+        slots, positions = rows.slot[places], rows.position[places]
+        self._paths.table[slots, positions] = drawn.tokens
+        self._logprobs[slots, positions] = drawn.logprobs
+        if self.readout is not None:
+            read = self.readout(drawn.hidden_UH)[torch.from_numpy(drawn.source)].tolist()
+            self._reads.update(zip(slots.tolist(), map(tuple, read), strict=True))
 
-    def _book(
-        self,
-        turn: Turn,
-        fed: Sequence[_Fed],
-        begun: Sequence[Row],
-        scored: Scored,
-        seconds: float,
-        layout: Layout | None,
-    ) -> None:
-        """Divide the forward over its rows (see `local_cost.py`); rows `begun` were not fed, only sampled from."""
-        rows, meter, decoding = self._rows, self._meter, turn.begun
-        tokens = decoding + sum(one.segment.tokens for one in fed) + len(turn.behind_RH)
-        heads = decoding + len(fed) + sum(row.account.head for row in begun)
-        own = meter.attention_flops(layout.decode_pairs) if layout else 0
-        behind = meter.attention_flops(layout.behind_pairs) if layout and len(turn.riders) else 0
-        unit = meter.forward(tokens + len(begun), decoding, tokens, heads, seconds - scored.seconds, own)
-        self._thinker.book(scored, unit, behind, meter)
+    def _book(self, turn: Turn, fed: Sequence[_Fed], drawn: Drawn, seconds: float, layout: Layout | None) -> None:
+        """Divide the forward over its rows (see `local_cost.py`); new rows that were not fed were only sampled from."""
+        rows, meter, newest = self._rows, self._meter, turn.plan.places
+        idle = NOBODY if rows.count == turn.begun else np.setdiff1d(np.arange(turn.begun, rows.count), turn.fed)
+        tokens = len(newest) + sum(one.segment.tokens for one in fed) + len(turn.behind_RH)
+        heads = len(newest) + len(fed) + sum(rows.rows[place].account.head for place in idle)
+        own = meter.attention_flops(layout.newest_pairs) if layout else 0
+        behind = meter.attention_flops(layout.behind_pairs) if layout and len(turn.behind_RH) else 0
+        unit = meter.forward(tokens + len(idle), len(newest), tokens, heads, seconds - drawn.seconds, own)
+        rows.bear(newest, unit)
         for one in fed:
-            flops = meter.pricer.executed(0, one.segment.tokens * len(one.target), 0)
-            one.row.account.begin(unit, one.segment.tokens, flops, meter.shares)
-        for row in begun:
-            row.account.begin(unit, 1, 0, meter.shares)
-        members = np.concatenate([np.arange(decoding), [one.place for one in fed]]).astype(np.int64)
+            attention = meter.pricer.executed(0, one.segment.tokens * len(one.target), 0)
+            rows.bear(one.place, unit, one.segment.tokens, attention)
+        rows.bear(idle, unit, attention_flops=0.0)
+        self._thinker.book(turn, drawn, unit, behind, meter)
+        # Of each search one row that got a token waited for this forward.
+        waited = np.zeros(rows.count, dtype=np.bool_)
+        waited[drawn.places] = True
+        waited[idle] = False
+        members = np.flatnonzero(waited)
         rows.serial[members[np.unique(rows.search[members], return_index=True)[1]]] += 1
 
-    def _let_go(self, broken: np.ndarray) -> None:
+    def _let_go(self, drawn: Drawn) -> None:
         """Look at the rows whose last token may end something; hand out those that are done."""
-        rows, n = self._rows, self._rows.count
-        look = self._tables[rows.marks[:n], rows.token[:n]] | (rows.left[:n] == 0) | broken
+        rows, places = self._rows, drawn.places
+        broken = np.zeros(rows.count, dtype=np.bool_)
+        broken[places] = drawn.broken
+        look = self._tables[rows.marks[places], rows.token[places]] | (rows.left[places] == 0) | drawn.broken
         # From the back: the row that fills a gap has been looked at.
-        for i in np.flatnonzero(look)[::-1].tolist():
+        for i in np.sort(places[look])[::-1].tolist():
             if broken[i]:
                 self._fail(i)
             elif self._segment(i) or rows.left[i] == 0:
@@ -360,36 +349,32 @@ class LocalEngine(Engine):
             self._rows.begins[i] = row.segmenter.at_start
         return row.segmenter.done
 
-    def _read(self, readout: Readout, slot: int) -> tuple[float, ...]:
-        """What the head reads off the hidden state that chose the slot's newest token."""
-        return tuple(readout(self._hidden_UH[self._chose[slot], None])[0].tolist())
-
     def _finish(self, i: int, *, cancelled: bool = False) -> None:
         """Take row i out and hand its steps over; its slot keeps the path."""
-        slot, serial = int(self._rows.slot[i]), int(self._rows.serial[i])
-        row = self._rows.remove(i)
+        row, slot = self._rows.rows[i], int(self._rows.slot[i])
         row.segmenter.cut()
         self._paths.rest(slot)
-        self._hand_over(row, row.segmenter.steps, serial, cancelled=cancelled)
+        self._hand_over(i, row.segmenter.steps, cancelled=cancelled)
 
     def _fail(self, i: int) -> None:
         """Row i's logits are not numbers: its slot is wiped, the others go on."""
-        slot, serial = int(self._rows.slot[i]), int(self._rows.serial[i])
+        row, slot = self._rows.rows[i], int(self._rows.slot[i])
         position = int(self._rows.position[i])
-        row = self._rows.remove(i)
         row.search.hidden.pop(row.key, None)
         row.search.thoughts.pop(row.key, None)
         self.runner.slots.clear(slot)
         self._paths.forget(slot)
         reason = f"the model's logits after {position} tokens are not numbers (NaN or infinite); try dtype='float32'"
-        self._hand_over(row, (), serial, error=reason)
+        self._hand_over(i, (), error=reason)
 
-    def _hand_over(
-        self, row: Row, steps: Iterable[Any], serial: int, *, error: str | None = None, cancelled: bool = False
-    ) -> None:
+    def _hand_over(self, i: int, steps: Iterable[Any], *, error: str | None = None, cancelled: bool = False) -> None:
+        """Take row i out, and say what it made and took."""
+        self._thinker.leave(self._rows, i)
+        borne, serial = self._rows.borne(i), int(self._rows.serial[i])
+        row = self._rows.remove(i)
         made = row.with_thoughts(steps) if row.thoughts else tuple(steps)
         sampled = sum(step.sampled for step in made)
-        cost = self._meter.cost(row.account, sampled, row.search.most_held, serial)
+        cost = self._meter.cost(row.account, borne, sampled, row.search.most_held, serial)
         spent: dict[Role, Cost] = {"policy": cost}
         if row.thought_cost is not ZERO:
             spent["thought"] = row.thought_cost

@@ -28,11 +28,16 @@ MakeThinker = Callable[[Runner, list[bytes], Pricer], Thinker]
 
 
 def open_local(
-    spec: Local, *, model: Any = None, make_thinker: MakeThinker | None = None, spare_tokens: int = 0
+    spec: Local,
+    *,
+    model: Any = None,
+    make_thinker: MakeThinker | None = None,
+    spare_tokens: int = 0,
+    front_tokens: int = 0,
 ) -> LocalEngine:
     """Load what the spec names, unless `model` is loaded already. Raises ModelError with the reason where that fails.
 
-    Each slot gets `spare_tokens` behind the context, for the thinker.
+    Each slot gets `spare_tokens` behind the context and `front_tokens` before it, for the thinker.
     """
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
@@ -45,17 +50,18 @@ def open_local(
     context = min(spec.context_tokens or DEFAULT_CONTEXT_TOKENS, limit)
     if spec.context_tokens is not None and spec.context_tokens > limit:
         raise ModelError(f"local(context_tokens={spec.context_tokens}): {spec.model!r} was made for {limit} tokens")
-    slot_bytes = (context + spare_tokens) * shape.kv_bytes_per_token
+    slot_bytes = (front_tokens + context + spare_tokens) * shape.kv_bytes_per_token
     slots = int(spec.memory_gb * 1e9) // slot_bytes
     if slots < 1:
         raise ModelError(
             f"local(memory_gb={spec.memory_gb}): one sequence of {context} tokens takes {slot_bytes / 1e9:.3g} GB of "
             "keys and values; raise memory_gb or lower context_tokens"
         )
-    runner = Runner(model, slots=min(slots, 8 * spec.max_live), slot_tokens=context + spare_tokens)
+    count = min(slots, 8 * spec.max_live)
+    runner = Runner(model, slots=count, slot_tokens=context + spare_tokens, front=front_tokens)
     tokens = Tokens(tokenizer, runner.vocab_size, end_tokens(model, tokenizer))
     thinker = make_thinker(runner, tokens.pieces, Pricer(shape)) if make_thinker else None
-    engine = LocalEngine(runner, tokens, shape, spec.max_live, thinker)
+    engine = LocalEngine(runner, tokens, shape, spec.max_live, thinker, share_prompts=spec.share_prompts)
     if spec.readout is not None:
         engine.readout = load_readout(
             spec.readout, hidden_size=shape.hidden_size, model=spec.model, device=runner.device

@@ -1,6 +1,7 @@
 """Which slot holds which path: what a search has computed, where, and what goes when room is needed.
 
-Prefixes are looked up within one search alone, so what a search pays never depends on its neighbours. When no slot is
+Prefixes are looked up within one search alone, so what a search spends never depends on its neighbours; with
+`share_prompts` a search that holds nothing yet goes on from the longest beginning that any other holds. When no slot is
 free, the least recently used idle one is given up; its tokens are remembered, so that computing them again is booked as
 such. It holds no tensors of keys and values: `runtime/slots.py` does, and moves them.
 
@@ -11,6 +12,7 @@ such. It holds no tensors of keys and values: `runtime/slots.py` does, and moves
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,8 @@ import numpy.typing as npt
 from isoflop.core import Trajectory
 
 Tokens = npt.NDArray[np.int32]
+# A search waits for another one's prompt only where that saves more than so many tokens.
+WORTH_WAITING = 16
 
 
 @dataclass(eq=False, slots=True)
@@ -68,7 +72,8 @@ class Paths:
     """See the module. `held[slot]` tokens of `table[slot]` have keys and values; a live slot belongs to a sequence that
     is being generated and is never given up."""
 
-    def __init__(self, slots: int, slot_tokens: int) -> None:
+    def __init__(self, slots: int, slot_tokens: int, *, share_prompts: bool = False) -> None:
+        self.share_prompts = share_prompts
         self.table = np.zeros((slots, slot_tokens), dtype=np.int32)
         self.held = np.zeros(slots, dtype=np.int64)
         self.live = np.zeros(slots, dtype=np.bool_)
@@ -87,10 +92,11 @@ class Paths:
         return self.searches[name]
 
     def longest(self, search: SearchPaths, target: Tokens) -> tuple[int | None, int]:
-        """The slot of the search that shares the longest prefix with `target`, and its length; idle ones first."""
-        if not search.slots:
+        """The slot of the search that shares the longest prefix with `target`, and its length; idle ones first. Where
+        prompts are shared, and the search has no slot, that of any search."""
+        slots = np.array(search.slots) if search.slots or not self.share_prompts else np.flatnonzero(self.held)
+        if not len(slots):
             return None, 0
-        slots = np.array(search.slots)
         lengths = np.minimum(self.held[slots], len(target))
         width = int(lengths.max())
         differs = self.table[slots, :width] != target[:width]
@@ -105,7 +111,8 @@ class Paths:
         """A live slot for `target`. `ready`: nothing but its last hidden state is needed, and that is known."""
         source, common = self.longest(search, target)
         start = common if ready and common == len(target) else min(common, len(target) - 1)
-        if source is not None and not self.live[source] and self.held[source] == common:
+        whole = source is not None and not self.live[source] and self.held[source] == common
+        if source is not None and whole and self._owner[source] is search:
             slot, copy_from = source, None
         else:
             taken = self._take()
@@ -119,6 +126,16 @@ class Paths:
         self.held[slot] = start
         self.live[slot] = True
         return Claim(slot, copy_from, start, max(0, recomputed))
+
+    def is_coming(self, search: SearchPaths, target: Tokens, others: Iterable[tuple[SearchPaths, Tokens]]) -> bool:
+        """Whether one of `others`, which are being computed, will hold more of `target` than is held now."""
+        own = [tokens for other, tokens in others if other is search]
+        borrowed = [tokens for other, tokens in others] if self.share_prompts and not search.slots else []
+        if not own and not borrowed:
+            return False
+        _, held = self.longest(search, target)
+        gained = max((common_prefix(tokens, target) - held for tokens in own), default=0)
+        return gained > 0 or any(common_prefix(tokens, target) > held + WORTH_WAITING for tokens in borrowed)
 
     def follow(self, search: SearchPaths, target: Tokens) -> int | None:
         """A live slot for a sibling of a live path whose tokens are `target`, all of which are to be copied."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from isoflop.core import Step, Trajectory
 from isoflop.cost.ledger import ZERO, Cost
 from isoflop.engines.base import GenerationRequest
-from isoflop.engines.local_cost import Account
+from isoflop.engines.local_cost import Account, Shares
 from isoflop.engines.local_paths import SearchPaths
 from isoflop.engines.segment import Segmenter
 from isoflop.thought import Thought
@@ -33,6 +34,9 @@ _COLUMNS = {
     "search": np.int64,
     "serial": np.int64,  # forwards booked as waited for by its search
     "begins": np.bool_,  # whether the next token is the first that is sampled of its step
+    "seconds": np.float64,  # what the row bears of the forwards up to now
+    "weight_bytes": np.float64,
+    "attention_flops": np.float64,
 }
 
 
@@ -86,6 +90,9 @@ class Rows:
     search: np.ndarray
     serial: np.ndarray
     begins: np.ndarray
+    seconds: np.ndarray
+    weight_bytes: np.ndarray
+    attention_flops: np.ndarray
 
     def __init__(self, size: int) -> None:
         self.size, self.count = size, 0
@@ -101,9 +108,20 @@ class Rows:
         self.stream[i] = request.stream
         self.temperature[i], self.top_p[i], self.top_k[i] = request.temperature, request.top_p, request.top_k
         self.marks[i], self.search[i], self.serial[i], self.begins[i] = marks, row.search.number, 0, True
+        self.seconds[i] = self.weight_bytes[i] = self.attention_flops[i] = 0.0
         self.rows.append(row)
         self.count += 1
         return i
+
+    def bear(self, places: Any, unit: Shares, units: int = 1, attention_flops: float | None = None) -> None:
+        """Let rows bear that many units of a forward; the unit's attention, unless it is given."""
+        self.seconds[places] += unit.seconds * units
+        self.weight_bytes[places] += unit.weight_bytes * units
+        self.attention_flops[places] += unit.attention_flops if attention_flops is None else attention_flops
+
+    def borne(self, i: int) -> Shares:
+        """What row i bore up to now."""
+        return Shares(float(self.seconds[i]), float(self.weight_bytes[i]), float(self.attention_flops[i]))
 
     def remove(self, i: int) -> Row:
         """Take row i out; the last row takes its place."""

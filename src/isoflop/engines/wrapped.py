@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from isoflop.asking import Prompt
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import Engine, Generation, GenerationRequest
+from isoflop.thought import Thought
 
 
 class Wrapped(Engine):
@@ -24,6 +25,7 @@ class Wrapped(Engine):
         self.prefill_cost = inner.prefill_cost  # type: ignore[method-assign]
         self.decode_cost = inner.decode_cost  # type: ignore[method-assign]
         self.thought_cost = inner.thought_cost  # type: ignore[method-assign]
+        self.cost_of_thought = inner.cost_of_thought  # type: ignore[method-assign]
 
     def render(self, prompt: Prompt) -> str:
         """As the inner engine."""
@@ -60,6 +62,10 @@ class Wrapped(Engine):
     def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """As the inner engine."""
         return self.inner.thought_cost(start, tokens)
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """As the inner engine."""
+        return self.inner.cost_of_thought(place, thought)
 
     def close(self) -> None:
         """As the inner engine."""

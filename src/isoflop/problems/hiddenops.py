@@ -23,7 +23,7 @@ models of 0.4 M parameters could learn (the first entry of `dev/LOG.md` on hidde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from random import Random
 from typing import ClassVar, Self
@@ -73,25 +73,55 @@ class HiddenOps(Generated):
 
     def draw(self, random: Random) -> Problem:
         """A problem with its solution."""
-        values = {name: random.randrange(10) for name in NAMES[:GIVEN]}
-        question = [f"{name} = {value}" for name, value in values.items()]
-        solution, hidden = [], []
+        known = list(NAMES[:GIVEN])
+        question = [f"{name} = {random.randrange(10)}" for name in known]
         for name in NAMES[GIVEN : GIVEN + random.choice(self.n_steps)]:
-            expression = _drawn(random, list(values), random.choice(self.ops))
-            question.append(f"{name}: {' '.join(expression)}")
-            put_in = [f"{each}{values[each]}" if each in values else each for each in expression]
-            *partial, values[name] = running_results([each[-1] for each in put_in])
-            solution.append(f"{name}: {' '.join(put_in)}, {name} = {values[name]}")
-            hidden.append(partial)
-        asked = list(values)[-ASKED:]
-        answer = "".join(str(values[name]) for name in asked)
-        text = "\n".join([*question, f"{''.join(asked)}?"])
-        meta = {"solution": "\n".join([*solution, f"#### {answer}"]), "hidden": hidden}
-        return Problem(identifier(self.spec_name, text), text, answer, meta)
+            question.append(f"{name}: {' '.join(_drawn(random, known, random.choice(self.ops)))}")
+            known.append(name)
+        text = "\n".join([*question, f"{''.join(known[-ASKED:])}?"])
+        lines = worked_lines(text)
+        solution = written(lines)
+        meta = {"solution": solution, "hidden": [line.partial for line in lines]}
+        return Problem(identifier(self.spec_name, text), text, solution[-ASKED:], meta)
 
     def step_oracle(self) -> StepOracle:
         """Exact: there is one right solution, and a path is right so far where it is a beginning of it."""
         return is_right_so_far
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A solution's line: its name, the expression with the values put in, what stands after each operation but the
+    last, the right result of what is written, and the result that is written."""
+
+    name: str
+    expression: tuple[str, ...]
+    partial: list[int]
+    right: int
+    result: int
+
+
+def worked_lines(question: str, slip: Callable[[int], int] = lambda right: right) -> list[Line]:
+    """The lines of a solution. `slip` says what is written for a right result; what follows goes on from that."""
+    values: dict[str, int] = {}
+    lines = []
+    for definition in question.splitlines()[:-1]:
+        if " = " in definition:
+            name, value = definition.split(" = ")
+            values[name] = int(value)
+            continue
+        name, expression = definition.split(": ")
+        put_in = tuple(f"{each}{values[each]}" if each in values else each for each in expression.split())
+        *partial, right = running_results([each[-1] for each in put_in])
+        values[name] = slip(right)
+        lines.append(Line(name, put_in, partial, right, values[name]))
+    return lines
+
+
+def written(lines: Sequence[Line]) -> str:
+    """The solution that these lines make, with its answer."""
+    said = [f"{line.name}: {' '.join(line.expression)}, {line.name} = {line.result}" for line in lines]
+    return "\n".join([*said, f"#### {''.join(str(line.result) for line in lines[-ASKED:])}"])
 
 
 def running_results(expression: Sequence[str]) -> list[int]:

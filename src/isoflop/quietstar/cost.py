@@ -48,11 +48,12 @@ class ThoughtPricer:
     def __init__(self, pricer: Pricer, n_ahead: int) -> None:
         config, shape = ThoughtConfig(n_ahead), pricer.shape
         self.pricer, self.inputs, self.sampled = pricer, config.inputs, config.sampled_tokens
+        self.talk_head_flops = talk_head_flops(shape)
         heads = (self.sampled + 1) * pricer.flops_per_logits
-        self.matrix_flops = self.inputs * pricer.flops_per_token + heads + talk_head_flops(shape)
+        self.matrix_flops = self.inputs * pricer.flops_per_token + heads + self.talk_head_flops
         self._windows = tuple(Counter(shape.windows).items())
-        self._flops_per_layer_key = pricer.flops_per_key // shape.layers
-        self._bytes_per_layer_key = 2 * shape.kv_width * shape.bytes_per_parameter
+        self.flops_per_layer_key = pricer.flops_per_key // shape.layers
+        self.bytes_per_layer_key = 2 * shape.kv_width * shape.bytes_per_parameter
         self._weight_bytes = pricer.weight_bytes(1, 1)
 
     def cost(self, context: int, thoughts: int = 1, *, rides: bool = True) -> Cost:
@@ -66,8 +67,8 @@ class ThoughtPricer:
         _sampled(self.inputs + 1, context)
         inputs, layers = self.inputs, self.pricer.shape.layers
         own = inputs * (inputs + 1) // 2
-        seen = [count * attended_keys(context - 1, thoughts, window) for window, count in self._windows]
-        pairs = inputs * sum(seen) + thoughts * layers * own
+        seen = self._seen(context, thoughts)
+        pairs = inputs * seen + thoughts * layers * own
         # The two rows of the last forward are multiplied with the same keys, the later row's own among them.
         masked = 1 if inputs > 1 else 0
         executed = layers * (inputs * attended_keys(context - 1, thoughts) + thoughts * (own + masked))
@@ -75,13 +76,49 @@ class ThoughtPricer:
         # The first forward reads the visible keys for the newest token anyway; each further one reads them again.
         own_read = sum(range(1, self.sampled + 1)) + (2 if self.sampled else 0) + (not rides)
         return Cost(
-            decode_flops=thoughts * self.matrix_flops + self._flops_per_layer_key * pairs,
-            executed_flops=thoughts * self.matrix_flops + self._flops_per_layer_key * executed,
+            decode_flops=thoughts * self.matrix_flops + self.flops_per_layer_key * pairs,
+            executed_flops=thoughts * self.matrix_flops + self.flops_per_layer_key * executed,
             weight_bytes=thoughts * forwards * self._weight_bytes,
-            kv_read_bytes=self._bytes_per_layer_key * (forwards * sum(seen) + thoughts * layers * own_read),
+            kv_read_bytes=self.bytes_per_layer_key * (forwards * seen + thoughts * layers * own_read),
             serial_forwards=thoughts * forwards,
             new_tokens=thoughts * self.sampled,
         )
+
+    def ahead(self, context: int, thoughts: int = 1, *, waited: int = 0, dropped: int = 0) -> Cost:
+        """The same where tokens are drafted ahead; each thought waited for so many forwards and made so many drafts
+        worthless.
+
+        A thought's rows ride with newest tokens, so that only the forwards that it waited for are its own. When it
+        ends, the j-th draft behind its token has been fed, and of that one's own thought M - 2 - j rows.
+        """
+        _sampled(self.inputs + 1, context)
+        layers, last = self.pricer.shape.layers, self.sampled
+        # Of each draft: how far behind the token, its rows and those of its thought.
+        drafts = [(behind, 1 + last - behind + 1) for behind in range(1, dropped + 1)]
+        rows = sum(count for _, count in drafts)
+        owns = self.inputs * (self.inputs + 1) // 2 + sum(count * (count - 1) // 2 for _, count in drafts)
+        pairs = self.inputs * self._seen(context, thoughts) + thoughts * layers * owns
+        pairs += sum(count * self._seen(context + behind, thoughts) for behind, count in drafts)
+        linear = thoughts * (self.matrix_flops + rows * (self.pricer.flops_per_token + self.pricer.flops_per_logits))
+        # Which rows go through a forward in which the newest token is so many behind: all are multiplied with all keys.
+        newest = [*range(last + 1), *([last] if self.inputs > 1 else [])]
+        newest += [behind + k for behind, count in drafts for k in (0, *range(count - 1))]
+        front = thoughts * (last + 1) * self.inputs
+        executed = layers * sum(front + attended_keys(context - 1 + behind, thoughts) for behind in newest)
+        own_read = last * (last + 1) // 2 + self.inputs + sum(count * (count - 1) // 2 for _, count in drafts)
+        read = waited * self._seen(context, thoughts) + thoughts * layers * own_read
+        return Cost(
+            decode_flops=linear + self.flops_per_layer_key * pairs,
+            executed_flops=linear + self.flops_per_layer_key * executed,
+            weight_bytes=thoughts * waited * self._weight_bytes,
+            kv_read_bytes=self.bytes_per_layer_key * read,
+            serial_forwards=thoughts * waited,
+            new_tokens=thoughts * (self.sampled + rows),
+        )
+
+    def _seen(self, context: int, thoughts: int) -> int:
+        """Keys that the newest of `context`, `context` + 1 ... visible tokens sees, in all layers."""
+        return sum(count * attended_keys(context - 1, thoughts, window) for window, count in self._windows)
 
 
 def _sampled(n_ahead: int, context: int) -> int:

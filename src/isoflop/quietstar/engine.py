@@ -32,8 +32,9 @@ class QuietStar(EngineSpec):
 
     Siblings share greedy thoughts, which are equal. Sampled ones are each path's own, unless `thoughts_per_node` (with
     think="boundary") says how many a node has: its i-th child then uses thought i mod thoughts_per_node.
-    `thought_vectors="dash"` is the public evaluation's. The other fields are those of `local`; a head reads the plain
-    hidden state, before a thought is mixed in: what it was trained on.
+    `ahead` (with think="always") drafts tokens while their thoughts are under way: the same text in fewer forwards
+    (`engine_ahead.py`). `thought_vectors="dash"` is the public evaluation's. The other fields are those of `local`; a
+    head reads the plain hidden state, before a thought is mixed in: what it was trained on.
     """
 
     spec_name: ClassVar[str] = "quietstar"
@@ -43,6 +44,7 @@ class QuietStar(EngineSpec):
     think: str = "always"
     thoughts: Literal["greedy", "sampled"] = "greedy"
     thoughts_per_node: int | None = None
+    ahead: bool = False
     thought_vectors: ThoughtVectors = "learned"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
@@ -64,6 +66,11 @@ class QuietStar(EngineSpec):
         require(
             shared in (None, 1) or self.thoughts == "sampled", law + "greedy thoughts are all the same; sample them"
         )
+        require(
+            not self.ahead or self.think == "always",
+            f"quietstar(ahead=True, think={self.think!r}): thinking ahead hides that each token waits for its thought; "
+            "where few tokens are thought about, few wait. Use think='always', or leave ahead out",
+        )
         _ = self.local
 
     @property
@@ -75,7 +82,7 @@ class QuietStar(EngineSpec):
         """Load model and thoughts, and set up the slots."""
         if self.think == "never":
             return self.local.open()
-        from isoflop.quietstar.engine_thinker import open_thinking
+        from isoflop.quietstar.engine_open import open_thinking
 
         return open_thinking(self)
 

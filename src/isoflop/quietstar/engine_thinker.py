@@ -24,23 +24,17 @@ from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.local_cost import Meter, Shares
-from isoflop.engines.local_engine import LocalEngine
-from isoflop.engines.local_open import open_local
 from isoflop.engines.local_rows import Rows
-from isoflop.engines.local_thinker import Scored, Thinker, Turn
-from isoflop.quietstar.checkpoint import load_checkpoint
+from isoflop.engines.local_thinker import NOBODY, Drawn, Plan, Thinker, Turn, draw_all, newest
 from isoflop.quietstar.config import ThoughtConfig
 from isoflop.quietstar.cost import ThoughtPricer
 from isoflop.quietstar.engine import QuietStar, threshold_of
+from isoflop.quietstar.engine_model import NUMBER_STRIDE, EngineModel
 from isoflop.quietstar.head import ThoughtParameters
-from isoflop.randomness import stream_key, uniforms
+from isoflop.randomness import stream_key
 from isoflop.runtime.attention import Block, Ints, Layout
 from isoflop.runtime.runner import Batch, Runner
-from isoflop.runtime.sampling import sample
 from isoflop.thought import Thought
-
-# Random numbers of thoughts stand behind those of all visible tokens of their stream.
-STREAM_STRIDE, NUMBER_STRIDE = 1 << 32, 1 << 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,6 @@ class Thinking:
 class Work:
     """Who thought in a poll, the fresh ones first, and their forwards."""
 
-    turn: Turn
     minds: list[Mind]
     thinking: Thinking | None
 
@@ -103,51 +96,47 @@ class QuietThinker(Thinker):
         spec: QuietStar,
     ) -> None:
         self.spare_tokens = config.inputs
-        self._runner, self._pieces, self._parameters, self._config, self._spec = (
-            runner,
-            pieces,
-            parameters,
-            config,
-            spec,
-        )
+        self._model = EngineModel(runner, pieces, parameters, config, sampled=spec.thoughts == "sampled")
+        self._config, self._spec = config, spec
         self._prices = ThoughtPricer(pricer, config.n_ahead)
         self._threshold = threshold_of(spec.think)
-        runner.vectors = torch.stack([parameters.start, parameters.end])
-        self._start, self._end = runner.vocab_size, runner.vocab_size + 1
-        self._first = [self._start, self._end] if config.inputs == 2 else [self._start]
+        self._first = [self._model.start, self._model.end] if config.inputs == 2 else [self._model.start]
 
-    def riders(self, rows: Rows, places: Ints) -> Ints:
-        """The rows that will think whatever their logits, unless their thought is known."""
+    def plan(self, rows: Rows, decoding: int, fed: Ints) -> Plan:
+        """The newest tokens; behind those that will think whatever their logits, and whose thought is not known, what
+        of it is known beforehand: its start, and the end of one without tokens."""
+        plain = newest(rows, decoding)
+        riders = self._riders(rows, np.concatenate([plain.places, fed]))
+        if not len(riders):
+            return plain
+        behind = self._blocks(rows.slot[riders], rows.position[riders], 1, self._first)
+        return replace(plain, riders=riders, behind=behind)
+
+    def _riders(self, rows: Rows, places: Ints) -> Ints:
         if self._threshold is not None:
-            return places[:0]
+            return NOBODY
         if self._spec.think == "boundary":
             places = places[rows.begins[places]]
         known = [self._recall(rows, place, self._number(rows, place)) is not None for place in places.tolist()]
         places = places[~np.array(known, dtype=np.bool_)]
         return places[np.argsort(rows.slot[places])]
 
-    def behind(self, rows: Rows, riders: Ints) -> tuple[Block, ...]:
-        """What of a thought is known beforehand: its start, and the end of one without tokens."""
-        if not len(riders):
-            return ()
-        return self._blocks(rows.slot[riders], rows.position[riders], 1, self._first)
-
-    def score(self, turn: Turn) -> Scored:
-        """Plain logits, and mixed ones for the rows that think."""
+    def draw(self, turn: Turn) -> Drawn:
+        """From plain logits, and from mixed ones for the rows that think."""
         scored_rows = len(turn.hidden_UH)
-        first = self._config.sampled_tokens and len(turn.riders)
+        first = self._config.sampled_tokens and len(turn.plan.riders)
         hidden = torch.cat([turn.hidden_UH, turn.behind_RH]) if first else turn.hidden_UH
-        logits = self._allowed(self._runner.logits(hidden))
+        logits = self._model.logits(hidden)
         plain_UV = logits[:scored_rows]
         began = time.perf_counter()
         places = self._who(turn, plain_UV)
         if not len(places):
-            return Scored(plain_UV, turn.source)
+            return draw_all(turn, plain_UV, turn.source)
         minds, which = self._minds(turn, places)
         fresh = [mind for mind in minds if mind.found is None]
         recalled = [mind.found.hidden_H[None] for mind in minds if mind.found is not None]
         thinking, mixed_FH, made = self._think(turn, fresh, logits[scored_rows:]) if fresh else (None, hidden[:0], [])
-        mixed_MV = self._allowed(self._runner.logits(torch.cat([mixed_FH, *recalled])))
+        mixed_MV = self._model.logits(torch.cat([mixed_FH, *recalled]))
         self._remember(turn, fresh, mixed_FH, made, plain_UV, mixed_MV)
         for place, mind in zip(places.tolist(), which, strict=True):
             found = minds[mind].found
@@ -157,14 +146,14 @@ class QuietThinker(Thinker):
         everyone = len(places) == len(source)
         source[places] = which + (0 if everyone else scored_rows)
         logits_UV = mixed_MV if everyone else torch.cat([plain_UV, mixed_MV])
-        return Scored(logits_UV, source, time.perf_counter() - began, Work(turn, minds, thinking))
+        return draw_all(turn, logits_UV, source, time.perf_counter() - began, Work(minds, thinking))
 
-    def book(self, scored: Scored, unit: Shares, behind_flops: int, meter: Meter) -> None:
+    def book(self, turn: Turn, drawn: Drawn, unit: Shares, behind_flops: int, meter: Meter) -> None:
         """Each fresh thought at the row that it was made for; a recalled one takes its logits alone."""
-        work: Work | None = scored.work
+        work: Work | None = drawn.work
         if work is None:
             return
-        turn, thinking, pricer = work.turn, work.thinking, self._prices.pricer
+        thinking, pricer = work.thinking, self._prices.pricer
         rows, searches = turn.rows, turn.rows.search[[mind.place for mind in work.minds]].tolist()
         fresh = thinking.count if thinking else 0
         for index, mind in enumerate(work.minds):
@@ -173,7 +162,7 @@ class QuietThinker(Thinker):
                 row.thought_cost += Cost(
                     decode_flops=pricer.flops_per_logits,
                     executed_flops=pricer.flops_per_logits,
-                    seconds=0.0 if fresh else scored.seconds / len(work.minds),
+                    seconds=0.0 if fresh else drawn.seconds / len(work.minds),
                 )
                 continue
             rides = thinking.rode[index]
@@ -181,7 +170,7 @@ class QuietThinker(Thinker):
             # The token is drawn by now: where it stands is how many went before.
             cost = self._prices.cost(int(rows.position[mind.place]), rides=rides)
             attention = meter.attention_flops(thinking.pairs) / fresh + (
-                behind_flops / len(turn.riders) if rides else 0
+                behind_flops / len(turn.plan.riders) if rides else 0
             )
             row.thought_cost += replace(
                 cost,
@@ -189,7 +178,7 @@ class QuietThinker(Thinker):
                 weight_bytes=round(thinking.weight_bytes / fresh + unit.weight_bytes * rode),
                 serial_forwards=len(thinking.layouts) if searches.index(searches[index]) == index else 0,
                 kv_held_bytes=searches[:fresh].count(searches[index]) * self.spare_tokens * pricer.kv_bytes_per_token,
-                seconds=scored.seconds / fresh + unit.seconds * rode,
+                seconds=drawn.seconds / fresh + unit.seconds * rode,
             )
 
     def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
@@ -197,12 +186,13 @@ class QuietThinker(Thinker):
         rides = self._threshold is None
         return {"thought": self._prices.cost(start, tokens, rides=rides)} if tokens else {}
 
+    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """One thought."""
+        return {"thought": self._prices.cost(place, rides=self._threshold is None)}
+
     def refusal(self, request: GenerationRequest) -> str | None:
-        """A thought id among the visible tokens would make the public code compute nonsense."""
-        inside = set(self._config.thought_ids) & {*request.parent.origin.prompt_tokens, *request.forced}
-        if not inside:
-            return None
-        return f"thought ids {sorted(inside)} stand in the prompt: start and end of a thought are never visible"
+        """See `EngineModel`."""
+        return self._model.refusal(request)
 
     def _who(self, turn: Turn, plain_UV: torch.Tensor) -> Ints:
         """The rows whose next token is thought about."""
@@ -248,14 +238,14 @@ class QuietThinker(Thinker):
         rows, sampled, device = turn.rows, self._config.sampled_tokens, turn.hidden_UH.device
         places = np.array([mind.place for mind in fresh], dtype=np.int64)
         slots, anchors = rows.slot[places], rows.position[places]
-        rider = {place: index for index, place in enumerate(turn.riders.tolist())}
-        thinking = Thinking(self._runner, self._prices.pricer, [place in rider for place in places.tolist()])
+        rider = {place: index for index, place in enumerate(turn.plan.riders.tolist())}
+        thinking = Thinking(self._model.runner, self._prices.pricer, [place in rider for place in places.tolist()])
         # Of what begins a thought, some rode; the rest is begun now.
         late = np.flatnonzero(~np.array(thinking.rode))
         begun_RH = turn.behind_RH[len(turn.behind_RH) - len(rider) :]
         if len(late):
             late_LH = thinking.step(self._blocks(slots[late], anchors[late], 1, self._first))
-            late_LV = self._allowed(self._runner.logits(late_LH)) if sampled else start_RV
+            late_LV = self._model.logits(late_LH) if sampled else start_RV
             start_RV = torch.cat([start_RV, late_LV]) if rider else late_LV
             begun_RH = torch.cat([begun_RH, late_LH]) if rider else late_LH
         behind = iter(range(len(rider), len(begun_RH)))
@@ -266,28 +256,24 @@ class QuietThinker(Thinker):
             tokens_FN[:, step] = self._choose(rows, fresh, logits_FV, step)
             last = step == sampled - 1
             end_FH = thinking.step(
-                self._blocks(slots, anchors, step + 2, [tokens_FN[:, step], *([self._end] if last else [])])
+                self._blocks(slots, anchors, step + 2, [tokens_FN[:, step], *([self._model.end] if last else [])])
             )
             if not last:
-                logits_FV = self._allowed(self._runner.logits(end_FH))
+                logits_FV = self._model.logits(end_FH)
         base_FH = turn.hidden_UH[torch.from_numpy(turn.source[places]).to(device)]
-        mixed_FH, weight_F = self._parameters.mix(base_FH, end_FH)
+        mixed_FH, weight_F = self._model.mix(base_FH, end_FH)
         return thinking, mixed_FH, list(zip(tokens_FN.tolist(), weight_F.tolist(), strict=True))
 
     def _choose(self, rows: Rows, fresh: list[Mind], logits_FV: torch.Tensor, step: int) -> Ints:
-        """The next token of each thought, by the model's own, unmixed logits."""
-        if self._spec.thoughts == "greedy":
-            return logits_FV.argmax(-1).cpu().numpy()
-        keys, positions = [], []
-        for mind in fresh:
-            parent = rows.rows[mind.place].request.parent
-            node = stream_key(parent.origin.seed, parent.origin.problem.id, parent.path)
-            keys.append(int(rows.stream[mind.place]) if mind.number is None else node)
-            index = int(rows.index[mind.place]) + 1
-            positions.append(index * STREAM_STRIDE + (mind.number or 0) * NUMBER_STRIDE + step)
-        draws = uniforms(np.array(keys, dtype=np.uint64), np.array(positions, dtype=np.uint64))
-        ones, each = np.ones(len(fresh)), np.arange(len(fresh))
-        return sample(logits_FV, each, ones, ones, np.zeros(len(fresh), dtype=np.int64), draws)[0]
+        """The next token of each thought."""
+        places = np.array([mind.place for mind in fresh])
+        keys, steps = rows.stream[places], np.full(len(fresh), step)
+        for index, mind in enumerate(fresh):
+            if mind.number is not None:
+                parent = rows.rows[mind.place].request.parent
+                keys[index] = stream_key(parent.origin.seed, parent.origin.problem.id, parent.path)
+                steps[index] += mind.number * NUMBER_STRIDE
+        return self._model.choose(logits_FV, keys, rows.index[places], steps)
 
     def _remember(
         self,
@@ -303,21 +289,12 @@ class QuietThinker(Thinker):
         for index, mind in enumerate(fresh):
             row, (tokens, weight) = turn.rows.rows[mind.place], made[index]
             best = plain[int(turn.source[mind.place])]
-            texts = self._text(tokens), self._text([best]), self._text([mixed[index]])
-            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number)
+            texts = self._model.text(tokens), self._model.text([best]), self._model.text([mixed[index]])
+            waited = self._config.sampled_tokens + (self._threshold is not None)
+            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number, waited)
             mind.found = Mixed(mixed_FH[index], thought)
             if mind.number is not None:
                 row.search.thoughts.setdefault(row.key, {})[mind.number] = Mixed(mixed_FH[index].clone(), thought)
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        return b"".join(self._pieces[token] for token in tokens).decode("utf-8", "replace")
-
-    def _allowed(self, logits_UV: torch.Tensor) -> torch.Tensor:
-        """Without the thought ids, which no thought holds and nobody may see."""
-        if not self._config.thought_ids:
-            return logits_UV
-        never = torch.tensor(self._config.thought_ids, device=logits_UV.device)
-        return logits_UV.index_fill(-1, never, float("-inf"))
 
     def _blocks(self, slots: Ints, anchors: Ints, depth: int, ids: Sequence[int | Ints]) -> tuple[Block, ...]:
         """Rows `depth`, `depth` + 1 ... of the thoughts behind these anchors."""
@@ -325,14 +302,3 @@ class QuietThinker(Thinker):
             Block(slots, anchors + depth + k, np.broadcast_to(np.asarray(one, dtype=np.int64), slots.shape), anchors)
             for k, one in enumerate(ids)
         )
-
-
-def open_thinking(spec: QuietStar) -> LocalEngine:
-    """The local engine with the thoughts of the spec's checkpoint on it. Raises ModelError with the reason."""
-    place = (None, spec.dtype, spec.device)
-    base, parameters, config = load_checkpoint(spec.model, spec.n_ahead, spec.thought_vectors, *place)
-
-    def make(runner: Runner, pieces: list[bytes], pricer: Pricer) -> QuietThinker:
-        return QuietThinker(runner, pieces, pricer, parameters, config, spec)
-
-    return open_local(spec.local, model=base, make_thinker=make, spare_tokens=config.inputs)

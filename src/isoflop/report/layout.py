@@ -132,6 +132,8 @@ def notes(table: Table) -> list[str]:
     found = [line for arm in table.arms for line in _incomplete(arm)]
     found += [f"not tested: {a} against {b}, because {reason}" for (a, b), reason in table.comparison.refused.items()]
     found += _counted(table.arms)
+    if cut := [arm.label for arm in table.arms if not arm.arm.strategy.closes]:
+        found.append(f"voted on as cut, nothing force-closed, as in the published study: {'; '.join(cut)}")
     if lost := table.lost_flops():
         unit = unit_for([lost])
         found.append(f"lost work (killed or replaced attempts): {three_digits(lost / unit.size)} {unit.name}")

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 def markdown(table: Table) -> str:
     """All sections; those without rows are left out."""
-    parts = [f"**{_escaped(title)}**\n\n{_grid(columns)}" for title, columns in sections(table)]
-    return "\n\n".join([*parts, "\n".join(f"- {_escaped(note)}" for note in notes(table))]) + "\n"
+    return titled_grids(sections(table), notes(table))
+
+
+def titled_grids(parts: Sequence[tuple[str, list[Column]]], remarks: Sequence[str]) -> str:
+    """Titled columns, then remarks as a list."""
+    grids = [f"**{_escaped(title)}**\n\n{_grid(columns)}" for title, columns in parts]
+    return "\n\n".join([*grids, "\n".join(f"- {_escaped(remark)}" for remark in remarks)]) + "\n"
 
 
 def _grid(columns: Sequence[Column]) -> str:

@@ -29,14 +29,19 @@ def plain(table: Table, width: int) -> str:
 
 def render(table: Table, width: int, *, exploratory: bool = False) -> RenderableType:
     """All sections, for a rich console of that width."""
-    parts: list[RenderableType] = []
-    for title, columns in sections(table, exploratory=exploratory):
-        parts += [Text(title, style="bold"), _grid(columns, width)]
+    return titled(sections(table, exploratory=exploratory), notes(table), width)
+
+
+def titled(parts: Sequence[tuple[str, list[Column]]], remarks: Sequence[str], width: int) -> RenderableType:
+    """Titled columns, as many of each as fit, then remarks; those on what is missing stand out."""
+    shown: list[RenderableType] = []
+    for title, columns in parts:
+        shown += [Text(title, style="bold"), _grid(columns, width)]
     styles = {"INCOMPLETE": "yellow", "not tested": "yellow"}
-    for note in notes(table):
-        style = next((style for start, style in styles.items() if note.startswith(start)), "dim")
-        parts.append(Text(note, style=style))
-    return Group(*parts)
+    for remark in remarks:
+        style = next((style for start, style in styles.items() if remark.startswith(start)), "dim")
+        shown.append(Text(remark, style=style))
+    return Group(*shown)
 
 
 def _grid(columns: Sequence[Column], width: int) -> Grid:

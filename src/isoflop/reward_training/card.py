@@ -13,28 +13,29 @@ COLUMNS = ("seed", "AUC within", "AUC pooled", "logprob within", "problems", "st
 
 def card(summary: Mapping[str, Any]) -> str:
     """Markdown."""
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, summary["heads"])]
+    rows = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, summary["fits"])]
+    reads = "only the model that it was trained on" if summary["method"] == "head" else "text, whoever wrote it"
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return (
-        f"# A step reward on `{summary['trunk']}`\n\n"
+        f"# A step reward on `{summary['model']}`\n\n"
         f"Trained by `isoflop reward train --method {summary['method']}` on {summary['steps']} labelled steps of "
         f"{summary['solutions']} solutions (labels: {summary['kind']}; {summary['share_right']:.0%} right).\n"
         f"Use it as `{summary['use']}`.\n\n{table}\n\n"
         "AUCs are of problems held out, with 95 % intervals by problem. Training stopped by the same problems, so they "
-        "flatter a little: judge it on another problem set with `isoflop reward eval`. It reads only the model that it "
-        "was trained on, and its number is no probability before it is calibrated.\n"
+        f"flatter a little: judge it on another problem set with `isoflop reward eval`. It reads {reads}, and its "
+        "number is no probability before it is calibrated.\n"
     )
 
 
-def cells(head: Mapping[str, Any]) -> list[str]:
+def cells(fit: Mapping[str, Any]) -> list[str]:
     """One seed, in the order of `COLUMNS`."""
     names = ("held_out_auc_within", "held_out_auc", "logprob_auc_within")
-    shown = [_shown(head, name) for name in names]
-    return [str(head["seed"]), *shown, str(len(head["held_out"])), str(head["held_out_steps"])]
+    shown = [_shown(fit, name) for name in names]
+    return [str(fit["seed"]), *shown, str(len(fit["held_out"])), str(fit["held_out_steps"])]
 
 
-def _shown(head: Mapping[str, Any], name: str) -> str:
-    if head.get(name) is None:
+def _shown(fit: Mapping[str, Any], name: str) -> str:
+    if fit.get(name) is None:
         return "none"
-    low, high = head[f"{name}_interval"]
-    return f"{head[name]:.3f} [{low:.2f}, {high:.2f}]"
+    low, high = fit[f"{name}_interval"]
+    return f"{fit[name]:.3f} [{low:.2f}, {high:.2f}]"

@@ -41,6 +41,16 @@ def measure(seed: int, epoch: int, logit_S: torch.Tensor, target_S: torch.Tensor
     return Epoch(seed, epoch, losses[0], losses[1], areas[0], areas[1])
 
 
+def best_of(epochs: Sequence[Epoch]) -> Epoch:
+    """The first one of the lowest held-out loss."""
+    return min(epochs, key=lambda epoch: epoch.held_out_loss)
+
+
+def is_over(epochs: Sequence[Epoch], most: int, patience: int) -> bool:
+    """Whether training stops: after `most` epochs, or `patience` epochs after the best one."""
+    return len(epochs) >= most or (bool(epochs) and len(epochs) - best_of(epochs).epoch >= patience)
+
+
 def write_epochs(folder: Path, epochs: Sequence[Epoch]) -> None:
     """All epochs so far, one line each."""
     write_text(folder / FILE, "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))

@@ -22,7 +22,7 @@ from isoflop.problems.rows import read_jsonl
 from isoflop.reward_training.folder import problems_of
 from isoflop.reward_training.judging import Judgement, first_errors, judge, pools_of
 from isoflop.reward_training.labels import LabelKind, LabelledSolution, LabelledStep
-from isoflop.reward_training.scoring import score
+from isoflop.reward_training.scoring import PolicyStates, score
 from isoflop.reward_training.sources import read_solutions
 from isoflop.rewards.base import RewardSpec
 from isoflop.studies.run import Run
@@ -64,10 +64,12 @@ def evaluate(
         solutions = _held_out(solutions, held_out_of)
     reader = _grader(source, grader)
     errors = None if processbench is None else list(read_processbench(processbench))
+    states = PolicyStates(solutions, dtype=dtype, device=device)
+    error_states = None if errors is None else PolicyStates(errors, dtype=dtype, device=device)
     judgements, notes = [], [note for spec in asked for note in _seen(spec, solutions)]
     for spec in [*asked, *known]:
         try:
-            scores = score(spec, solutions, dtype=dtype, device=device)
+            scores = score(spec, solutions, states)
         except RewardError as error:
             if spec in asked:
                 raise
@@ -76,7 +78,7 @@ def evaluate(
         found = None
         if errors is not None:
             try:
-                found = first_errors(score(spec, errors, dtype=dtype, device=device), errors)
+                found = first_errors(score(spec, errors, error_states), errors)
             except (RewardError, ModelError, StudyError) as error:
                 notes.append(f"{spec} has no first-error F1 on {processbench}: {error}")
         elif solutions[0].kind == "hard":

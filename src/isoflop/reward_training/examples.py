@@ -1,11 +1,13 @@
 """Labelled solutions as a model reads them: passages with the positions to read, and a target for each.
 
-The position of a step is the one before its last token, which chose that token: what the shared trunk reads for free
-while it generates. What cannot be trained on is refused here, with the reason. A step without a label is part of the
-text and is not read.
+A head on the policy reads a step at the position before its last token, which chose that token: what the shared trunk
+reads for free while it generates. A reward model of its own reads text, as its format shows it, at the mark behind the
+step. What cannot be trained on is refused here, with the reason. A step without a label is part of the text and is not
+read.
 
     examples = policy_examples(solutions, policy_tokens(model, tokenizer))
     examples[0].passage.reads, examples[0].targets
+    examples, too_long = text_examples(solutions, Encoder(TRL, tokenizer), context_tokens=2048)
 """
 
 from __future__ import annotations
@@ -15,21 +17,24 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from isoflop.core import Channel
 from isoflop.engines.local_text import Tokens, end_tokens
 from isoflop.errors import ModelError, StudyError
 from isoflop.reward_training.labels import LabelledSolution, LabelledStep
 from isoflop.reward_training.sources import RIGHT_FROM
-from isoflop.rewards.encode import Passage
+from isoflop.rewards.encode import Encoder, Passage
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One solution: tokens with the positions of its labelled steps, their targets, and those steps."""
+    """One solution: tokens with the positions of its labelled steps, their targets, those steps, and for each of them
+    the log-probabilities of all steps before it."""
 
     problem: str
     passage: Passage
     targets: tuple[float, ...]
     steps: tuple[LabelledStep, ...]
+    before: tuple[tuple[float, ...], ...]
 
 
 def policy_tokens(model: Any, tokenizer: Any) -> Tokens:
@@ -40,6 +45,28 @@ def policy_tokens(model: Any, tokenizer: Any) -> Tokens:
 def policy_examples(solutions: Sequence[LabelledSolution], tokens: Tokens) -> list[Example]:
     """For a head on the policy: its own tokens, read where the last token of each step was chosen."""
     return _examples(solutions, lambda solution: policy_passage(solution, tokens))
+
+
+def text_examples(
+    solutions: Sequence[LabelledSolution], encoder: Encoder, context_tokens: int
+) -> tuple[list[Example], int]:
+    """For a reward model of its own: its tokens, read at the marks; and how many solutions do not fit into its context,
+    which are left out whole, as nothing is ever cut off."""
+    examples = _examples(solutions, lambda solution: text_passage(solution, encoder))
+    fitting = [example for example in examples if len(example.passage.tokens) <= context_tokens]
+    if not fitting:
+        raise StudyError(
+            f"none of the {len(examples)} labelled solutions fits into the model's context of {context_tokens} tokens"
+        )
+    return fitting, len(examples) - len(fitting)
+
+
+def text_passage(solution: LabelledSolution, encoder: Encoder) -> Passage:
+    """As `rewards/model_reward.py` shows it: think steps too, latent ones never (they have no label to be read for)."""
+    shown = [place for place, step in enumerate(solution.steps) if step.channel is not Channel.LATENT]
+    [passage] = encoder.encode(solution.question, [solution.steps[place].text for place in shown])
+    reads = dict(zip(shown, passage.reads, strict=True))
+    return Passage(passage.tokens, tuple(reads.get(place, 0) for place in range(len(solution.steps))))
 
 
 def policy_passage(solution: LabelledSolution, tokens: Tokens) -> Passage:
@@ -73,7 +100,10 @@ def _examples(
         steps = tuple(solution.steps[place] for place, _ in labelled)
         # Both kinds of model are causal: what stands behind the last position read changes nothing.
         shown = Passage(passage.tokens[: reads[-1] + 1], reads)
-        found.append(Example(solution.problem, shown, tuple(label for _, label in labelled), steps))
+        before = tuple(
+            tuple(value for step in solution.steps[:place] for value in step.logprobs) for place, _ in labelled
+        )
+        found.append(Example(solution.problem, shown, tuple(label for _, label in labelled), steps, before))
     _check_both_kinds([target for example in found for target in example.targets])
     return found
 

@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isoflop.errors import StoreError, StudyError
+from isoflop.reward_training.labels import LabelledSolution
 
 SETTINGS, SUMMARY, CARD = "training.json", "summary.json", "README.md"
 
@@ -40,6 +42,14 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         changed = [f"{name}={held.get(name)!r}, asked now: {wanted.get(name)!r}" for name in names]
         changed = [text for text, name in zip(changed, names, strict=True) if held.get(name) != wanted.get(name)]
         raise StoreError(f"{folder} holds another training ({'; '.join(changed)}); choose another folder for --out")
+
+
+def labels_print(solutions: Sequence[LabelledSolution]) -> str:
+    """Changes with any solution or label."""
+    digest = hashlib.blake2b(digest_size=12)
+    for solution in solutions:
+        digest.update(repr(solution).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -4,21 +4,21 @@ It sees numbers alone: one row a step. Inputs are standardised for the fit and t
 weights, so that the head reads raw hidden states. The same rows and seed give the same head.
 
     fit = fit_head(rows, held_out={"p7"}, seed=0, options=HeadOptions(), trunk="path/to/model")
-    fit.head, fit.best.held_out_auc
+    fit.head, best_of(fit.epochs).held_out_auc
 
 Legend: S steps, D hidden size, F log-prob features, X inputs of the fit (D, or D and F).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from isoflop.reward_training.epochs import Epoch, measure
+from isoflop.reward_training.epochs import Epoch, best_of, is_over, measure
 from isoflop.rewards.head_folder import Head, Standardised
 from isoflop.specs import require
 
@@ -58,7 +58,6 @@ class HeadFit:
 
     head: Head
     epochs: tuple[Epoch, ...]
-    best: Epoch
     logit_S: torch.Tensor
 
 
@@ -78,7 +77,7 @@ def fit_head(rows: Rows, held_out: Set[str], seed: int, options: HeadOptions, tr
     train = torch.nonzero(~is_held_S)[:, 0]
     kept: dict[str, torch.Tensor] = {}
     epochs: list[Epoch] = []
-    while len(epochs) < options.epochs and (not epochs or len(epochs) - _best(epochs).epoch < options.patience):
+    while not is_over(epochs, options.epochs, options.patience):
         order = train[torch.randperm(len(train), generator=generator)]
         for batch in torch.split(order, options.batch_steps):
             loss = cross_entropy(linear(scaled_SX[batch])[:, 0], rows.target_S[batch])
@@ -87,15 +86,10 @@ def fit_head(rows: Rows, held_out: Set[str], seed: int, options: HeadOptions, tr
             optimizer.step()
         with torch.no_grad():
             epochs.append(measure(seed, len(epochs) + 1, linear(scaled_SX)[:, 0], rows.target_S, is_held_S))
-        if _best(epochs) is epochs[-1]:
+        if best_of(epochs) is epochs[-1]:
             kept = {name: tensor.clone() for name, tensor in linear.state_dict().items()}
     head = _folded(kept["weight"][0], kept["bias"], mean_X, deviation_X, rows, trunk)
-    return HeadFit(head, tuple(epochs), _best(epochs), logits(head, rows))
-
-
-def _best(epochs: Sequence[Epoch]) -> Epoch:
-    """The first one of the lowest held-out loss."""
-    return min(epochs, key=lambda epoch: epoch.held_out_loss)
+    return HeadFit(head, tuple(epochs), logits(head, rows))
 
 
 def logits(head: Head, rows: Rows) -> torch.Tensor:

@@ -1,11 +1,12 @@
-"""Final hidden states of a policy at chosen positions, by plain padded forwards: what a shared-trunk head is fitted on.
+"""Final hidden states of a policy at chosen positions: what a shared-trunk head is fitted on.
 
-`examples.py` says which positions. `states` computes; `cached_states` keeps what it computed in a folder, piece by
-piece, so that a killed extraction goes on. It knows no labels and no head.
+`examples.py` says which positions. `StateReader` computes, and no token twice: solutions of one problem share their
+prompt, and whatever steps they begin with, on the slots of the cached scorer. `cached_states` keeps what was computed
+in a folder, piece by piece, so that a killed extraction goes on. It knows no labels and no head.
 
-    [hidden_RD] = states(model, [Passage(tokens, reads)])
+    [hidden_RD] = StateReader(model, context_tokens=512).read([Passage(tokens, reads)])
 
-Legend: B sequences of a batch, N tokens, R positions read, D hidden size.
+Legend: R positions read, D hidden size.
 """
 
 from __future__ import annotations
@@ -19,51 +20,47 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from isoflop.errors import StoreError
 from isoflop.rewards.encode import Passage
+from isoflop.rewards.models import Head, ScoringModel
+from isoflop.rewards.score_cached import cached_scorer
 
-BATCH_TOKENS = 8192  # of one forward, padding included; a longer solution goes alone
-PIECE = 256  # solutions of one file: what a kill loses at most
+PIECE = 256  # solutions read together, and of one file: what a kill loses at most
+_MEMORY_GB = 2.0  # of keys and values
 _EVERY = 4099  # every so many weights are in a model's fingerprint: enough to tell fine-tuned ones apart
 Progress = Callable[[int, int], None]
 
 
-@torch.inference_mode()
-def states(model: Any, passages: Sequence[Passage]) -> list[torch.Tensor]:
-    """[R, D] for each passage, in the model's own type, on the CPU."""
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
-    device = next(model.parameters()).device
-    found: list[torch.Tensor] = [torch.empty(0)] * len(passages)
-    for places in batches([len(passage.tokens) for passage in passages]):
-        ids_BN, mask_BN = padded([passages[place].tokens for place in places], device)
-        output = decoder(input_ids=ids_BN, attention_mask=mask_BN, use_cache=False)
-        for row, place in enumerate(places):
-            found[place] = output.last_hidden_state[row, list(passages[place].reads)].cpu().clone()
-    return found
+class StateReader:
+    """Takes the model over: its attention is the runtime's from here on. Raises ModelError where it cannot be."""
+
+    def __init__(self, model: Any, *, context_tokens: int) -> None:
+        decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+        parameter = next(decoder.parameters())
+        size = int(decoder.config.get_text_config().hidden_size)
+        same = nn.Linear(size, size, bias=False, device=parameter.device, dtype=parameter.dtype)
+        with torch.no_grad():
+            same.weight.copy_(torch.eye(size))  # products with 1 and 0 are exact: the states come through as they are
+        scored = ScoringModel(decoder, Head([same])).requires_grad_(False)
+        self._dtype = parameter.dtype
+        self._scorer = cached_scorer(scored, context_tokens=context_tokens, memory_gb=_MEMORY_GB)
+
+    def read(self, passages: Sequence[Passage]) -> list[torch.Tensor]:
+        """[R, D] for each passage, in the model's own type, on the CPU."""
+        found = []
+        for start in range(0, len(passages), PIECE):
+            piece = passages[start : start + PIECE]
+            readings = self._scorer.read(piece, [""] * len(piece))
+            found += [torch.tensor(reading.logits, dtype=self._dtype) for reading in readings]
+            self._scorer.release("")
+        return found
 
 
-def batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Places of sequences that share a forward: of like length, so that little is padding."""
-    found: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        # The first one of a batch is its longest.
-        if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= BATCH_TOKENS:
-            found[-1].append(place)
-        else:
-            found.append([place])
-    return found
-
-
-def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids [B, N], padded on the right, and which of them are real."""
-    longest = max(map(len, sequences))
-    ids_BN = torch.zeros(len(sequences), longest, dtype=torch.long)
-    mask_BN = torch.zeros_like(ids_BN)
-    for row, tokens in enumerate(sequences):
-        ids_BN[row, : len(tokens)] = torch.tensor(tokens)
-        mask_BN[row, : len(tokens)] = 1
-    return ids_BN.to(device), mask_BN.to(device)
+def context_of(passages: Sequence[Passage]) -> int:
+    """Tokens of the longest."""
+    return max(len(passage.tokens) for passage in passages)
 
 
 def cached_states(
@@ -71,6 +68,7 @@ def cached_states(
 ) -> list[torch.Tensor]:
     """The same, from the folder where it holds them, else computed and kept there."""
     weights = fingerprint(model)
+    reader: StateReader | None = None
     found: list[torch.Tensor] = []
     for number, start in enumerate(range(0, len(passages), PIECE)):
         piece = passages[start : start + PIECE]
@@ -78,7 +76,8 @@ def cached_states(
         wanted = hashlib.blake2b(f"{weights} {piece}".encode(), digest_size=16).hexdigest()
         held = _read(path, wanted)
         if held is None:
-            held = torch.cat(states(model, piece))
+            reader = reader or StateReader(model, context_tokens=context_of(passages))
+            held = torch.cat(reader.read(piece))
             _write(path, held, wanted)
         found += torch.split(held, [len(passage.reads) for passage in piece])
         if progress is not None:

@@ -3,7 +3,7 @@
     scores = score(reward_spec, solutions)          # for each solution one number a step
 
 A reward that reads text needs no tokens. `trunk(path)` needs the policy's: its read-outs come from one forward of each
-solution. It judges nothing (`judging.py` does).
+solution, whatever the number of heads. It judges nothing (`judging.py` does).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from isoflop.reward_training.labels import LabelledSolution
 from isoflop.rewards.base import RewardContext, RewardSpec
 
 if TYPE_CHECKING:
-    from isoflop.rewards.encode import Passage
+    import torch
 
 AT_ONCE = 64  # solutions a reward is asked about together
 StepRewards = tuple[float, ...]
 
 
 def score(
-    spec: RewardSpec, solutions: Sequence[LabelledSolution], *, dtype: str = "auto", device: str = "auto"
+    spec: RewardSpec, solutions: Sequence[LabelledSolution], states: PolicyStates | None = None
 ) -> list[StepRewards]:
-    """Every step's reward. Raises what the reward raises: an unscored step is never 0."""
+    """Every step's reward. Raises what the reward raises: an unscored step is never 0. `states`: of these solutions."""
     reads: list[StepRewards] = [()] * len(solutions)
     if spec.head is not None:
-        reads = readouts(spec.head, solutions, dtype=dtype, device=device)
+        reads = (states or PolicyStates(solutions)).read_by(spec.head)
     found: list[StepRewards] = []
     with closing(spec.open(RewardContext())) as reward:
         for start in range(0, len(solutions), AT_ONCE):
@@ -54,18 +54,29 @@ def trajectory(solution: LabelledSolution, number: int, reads: StepRewards = ())
     return node
 
 
-def readouts(
-    folder: str, solutions: Sequence[LabelledSolution], *, dtype: str = "auto", device: str = "auto"
-) -> list[StepRewards]:
-    """What a head reads at every step, as an engine with that head would have read it."""
-    from isoflop.reward_training.examples import policy_passage, policy_tokens
-    from isoflop.reward_training.hidden import states
-    from isoflop.rewards.head_folder import load_head
-    from isoflop.runtime.loading import load_model, load_tokenizer
+class PolicyStates:
+    """The hidden states of solutions in the models that heads read: computed once, whatever the number of heads."""
 
-    head = load_head(folder)
-    tokenizer, model = load_tokenizer(head.trunk), load_model(head.trunk, dtype=dtype, device=device)
-    tokens = policy_tokens(model, tokenizer)
-    passages: list[Passage] = [policy_passage(solution, tokens) for solution in solutions]
-    weight_D, bias = head.weight_1D[0].float(), float(head.bias_1)
-    return [tuple((each_RD.float() @ weight_D + bias).tolist()) for each_RD in states(model, passages)]
+    def __init__(self, solutions: Sequence[LabelledSolution], *, dtype: str = "auto", device: str = "auto") -> None:
+        self.solutions, self.dtype, self.device = solutions, dtype, device
+        self._by_trunk: dict[str, list[torch.Tensor]] = {}
+
+    def read_by(self, folder: str) -> list[StepRewards]:
+        """What a head reads at every step, as an engine with that head would have read it."""
+        from isoflop.rewards.head_folder import load_head
+
+        head = load_head(folder)
+        if head.trunk not in self._by_trunk:
+            self._by_trunk[head.trunk] = self._computed(head.trunk)
+        weight_D, bias = head.weight_1D[0].float(), float(head.bias_1)
+        return [tuple((each_RD.float() @ weight_D + bias).tolist()) for each_RD in self._by_trunk[head.trunk]]
+
+    def _computed(self, trunk: str) -> list[torch.Tensor]:
+        from isoflop.reward_training.examples import policy_passage, policy_tokens
+        from isoflop.reward_training.hidden import StateReader, context_of
+        from isoflop.runtime.loading import load_model, load_tokenizer
+
+        tokenizer, model = load_tokenizer(trunk), load_model(trunk, dtype=self.dtype, device=self.device)
+        tokens = policy_tokens(model, tokenizer)
+        passages = [policy_passage(solution, tokens) for solution in self.solutions]
+        return StateReader(model, context_tokens=context_of(passages)).read(passages)

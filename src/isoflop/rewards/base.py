@@ -83,6 +83,10 @@ class Reward(ABC):
         """FLOPs that scoring a child of `parent` with `tokens` new tokens of the policy takes at most (for budgets)."""
         return 0
 
+    def untold(self, search: str) -> tuple[Mapping[Role, Cost], Mapping[Role, Cost]]:
+        """(spent, charged): what was computed for a search and, as scoring failed, no scores have told. Told once."""
+        return {}, {}
+
     def release(self, search: str) -> None:
         """Forget what is held for a finished search."""
 
@@ -91,8 +95,16 @@ class Reward(ABC):
 
 
 def scores_of(reward: Reward, trajectories: Sequence[Trajectory]) -> Scores:
-    """What a reward says. Raises RewardError where it leaves a trajectory out: the others would get wrong rewards."""
-    scores = reward.score(trajectories)
+    """What a reward says. Raises RewardError where it fails in any way, and where it leaves a trajectory out.
+
+    The others would get wrong rewards.
+    """
+    try:
+        scores = reward.score(trajectories)
+    except RewardError:
+        raise
+    except Exception as error:  # a model out of memory, a server that is gone, a fault in someone's own reward
+        raise RewardError(f"{type(reward).__name__} failed: {type(error).__name__}: {error}") from error
     for told in (scores.rewards, scores.spent or scores.rewards):
         if len(told) != len(trajectories):
             raise RewardError(f"{type(reward).__name__} answered for {len(told)} of {len(trajectories)} trajectories")

@@ -80,10 +80,18 @@ class EnsembleReward(Reward):
         """All members' together."""
         return sum(member.price(parent, tokens) for member in self.members)
 
+    def untold(self, search: str) -> tuple[Mapping[Role, Cost], Mapping[Role, Cost]]:
+        """What members took before one failed, and what they have not told themselves."""
+        spent, charged = Ledger(), Ledger()
+        own = self._owed_spent.take(search), self._owed_charged.take(search)
+        for first, second in [own, *(member.untold(search) for member in self.members)]:
+            spent.charge_all(first)
+            charged.charge_all(second)
+        return spent.by_role(), charged.by_role()
+
     def release(self, search: str) -> None:
         """Tell every member."""
-        self._owed_spent.forget(search)
-        self._owed_charged.forget(search)
+        self.untold(search)
         for member in self.members:
             member.release(search)
 

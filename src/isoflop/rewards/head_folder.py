@@ -25,12 +25,20 @@ from safetensors.torch import save_file
 from isoflop.errors import ModelError
 from isoflop.runtime.readout import CONFIG, FORMAT, TENSORS, read_head_folder
 
-FEATURES = ("mean", "min")  # of the log-probabilities of a step's sampled tokens
+# Of the log-probabilities of the sampled tokens: of a step, and of the whole path up to its end.
+FEATURES = ("mean", "min")
+PATH_FEATURES = (*FEATURES, "path_sum", "path_min")
 
 
 def log_prob_features(logprobs: Sequence[float]) -> tuple[float, float]:
     """The features of a step, in the order of `FEATURES`; `logprobs` must not be empty."""
     return math.fsum(logprobs) / len(logprobs), min(logprobs)
+
+
+def path_features(logprobs: Sequence[float], before: Sequence[float]) -> tuple[float, float, float, float]:
+    """The features of a step behind a path with the log-probabilities `before`, in the order of `PATH_FEATURES`."""
+    whole = (*before, *logprobs)
+    return *log_prob_features(logprobs), math.fsum(whole), min(whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,10 +49,15 @@ class Standardised:
     mean_F: torch.Tensor
     deviation_F: torch.Tensor
 
-    def logit(self, logprobs: Sequence[float]) -> float:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`PATH_FEATURES` where there are as many weights, else `FEATURES`."""
+        return PATH_FEATURES if len(self.weight_F) == len(PATH_FEATURES) else FEATURES
+
+    def logit(self, logprobs: Sequence[float], before: Sequence[float] = ()) -> float:
         """What the features add to a step's logit."""
         columns = zip(
-            log_prob_features(logprobs),
+            path_features(logprobs, before)[: len(self.names)],
             self.weight_F.tolist(),
             self.mean_F.tolist(),
             self.deviation_F.tolist(),
@@ -67,9 +80,9 @@ class Head:
         """D."""
         return self.weight_1D.shape[1]
 
-    def logit(self, readout: float, logprobs: Sequence[float]) -> float:
-        """A step's logit from its read-out and the log-probabilities of its sampled tokens."""
-        return readout + (0.0 if self.features is None else self.features.logit(logprobs))
+    def logit(self, readout: float, logprobs: Sequence[float], before: Sequence[float] = ()) -> float:
+        """A step's logit from its read-out and the log-probabilities of its sampled tokens, and of those before it."""
+        return readout + (0.0 if self.features is None else self.features.logit(logprobs, before))
 
 
 def save_head(folder: str | Path, head: Head) -> None:
@@ -86,7 +99,7 @@ def save_head(folder: str | Path, head: Head) -> None:
         "format": FORMAT,
         "hidden_size": head.hidden_size,
         "trunk": head.trunk,
-        "features": list(FEATURES) if head.features is not None else [],
+        "features": list(head.features.names) if head.features is not None else [],
     }
     (place / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
@@ -100,10 +113,11 @@ def load_head(folder: str | Path) -> Head:
     if config.get("features"):
         names = ("feature_weight", "feature_mean", "feature_deviation")
         shapes = {name: tuple(tensors[name].shape) for name in names if name in tensors}
-        if config["features"] != list(FEATURES) or shapes != dict.fromkeys(names, (len(FEATURES),)):
+        known = (list(FEATURES), list(PATH_FEATURES))
+        if config["features"] not in known or shapes != dict.fromkeys(names, (len(config["features"]),)):
             raise ModelError(
                 f"the head {str(folder)!r} has features {config['features']} of shapes {shapes}; "
-                f"known are {list(FEATURES)}, with {', '.join(names)} of shape ({len(FEATURES)},)"
+                f"known are {known[0]} and {known[1]}, with {', '.join(names)} of as many numbers"
             )
         if not (tensors["feature_deviation"] > 0).all():
             raise ModelError(f"the head {str(folder)!r}: feature_deviation must be above 0")

@@ -91,12 +91,15 @@ class ModelReward(Reward):
         tail = self._fixed_tokens if self.encoder.form.read == "end" else 0
         return self.scorer.price(Outlook(known, steps, new, new_steps, tail, scored))
 
+    def untold(self, search: str) -> tuple[Mapping[Role, Cost], Mapping[Role, Cost]]:
+        """What passages took whose logits were no rewards."""
+        return self._owed_spent.take(search), self._owed_charged.take(search)
+
     def release(self, search: str) -> None:
         """Forget the search."""
         for held in (self._seen, self._lengths):
             held.pop(search, None)
-        self._owed_spent.forget(search)
-        self._owed_charged.forget(search)
+        self.untold(search)
         self.scorer.release(search)
 
     def close(self) -> None:

@@ -79,7 +79,18 @@ class CachedScorer(Scorer):
         self._clock = 0
 
     def read(self, passages: Sequence[Passage], searches: Sequence[str]) -> list[Reading]:
-        """Only what is not known is computed; a passage pays for what was computed on its behalf."""
+        """Only what is not known is computed; a passage pays for what was computed on its behalf.
+
+        A failure on the way forgets the searches: what was computed and told nobody is computed, and paid, anew.
+        """
+        try:
+            return self._read(passages, searches)
+        except BaseException:
+            for search in set(searches):
+                self.release(search)
+            raise
+
+    def _read(self, passages: Sequence[Passage], searches: Sequence[str]) -> list[Reading]:
         wanted = [self._wanted(i, *each) for i, each in enumerate(zip(passages, searches, strict=True))]
         nothing = [self.prices.cost(len(each.tokens), 0, 0) for each in wanted]
         costs = [(none, none) for none in nothing]

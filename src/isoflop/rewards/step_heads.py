@@ -7,11 +7,14 @@ He et al. 2024 (Skywork-o1-Open); Zhang et al. 2025 (arXiv 2501.07301, Qwen); TR
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from isoflop.errors import ModelError
 from isoflop.rewards.format import QWEN, SKYWORK, TRL, Format, ReadOut
 from isoflop.rewards.public import ModelRewardSpec
+from isoflop.rewards.recorded import recorded
 from isoflop.specs import require
 
 
@@ -49,24 +52,42 @@ class QwenPrm(ModelRewardSpec):
 class TokenPrm(ModelRewardSpec):
     """`token_prm(path)`: a classifier at the last token of the `separator` behind each step.
 
-    `positive` is the class of a right step, `opening` what stands before the first step.
+    `positive` is the class of a right step, `opening` what stands before the first step. Left out, they are what the
+    checkpoint records (`recorded.py`), or else TRL's: a newline, class 1, the question alone.
     """
 
     spec_name: ClassVar[str] = "token_prm"
 
-    separator: str = "\n"
-    positive: int = 1
-    opening: str = TRL.opening
+    separator: str | None = None
+    positive: int | None = None
+    opening: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.separator != "", "token_prm(separator=''): steps are read at their separator; it has to have one")
-        require("{question}" in self.opening, f"token_prm(opening={self.opening!r}) does not hold {{question}}")
+        require(
+            self.opening is None or "{question}" in self.opening,
+            f"token_prm(opening={self.opening!r}) does not hold {{question}}",
+        )
 
     def format(self) -> Format:
         """As TRL's trainer does: opening, steps and separators tokenized apart."""
-        return replace(TRL, opening=self.opening, mark=self.separator)
+        asked = self._asked()
+        return replace(TRL, opening=asked["opening"], mark=asked["separator"])
 
     def readout(self) -> ReadOut:
         """The share of the positive class."""
-        return ReadOut("classes", positive=self.positive)
+        return ReadOut("classes", positive=self._asked()["positive"])
+
+    def _asked(self) -> Mapping[str, Any]:
+        """Raises ModelError where the checkpoint was trained with something else: its numbers would mean nothing."""
+        own = {"separator": self.separator, "positive": self.positive, "opening": self.opening}
+        held = recorded(self.path)
+        for name, value in own.items():
+            if value is not None and held.get(name, value) != value:
+                raise ModelError(
+                    f"token_prm({self.path!r}, {name}={value!r}): the checkpoint was trained with {held[name]!r}; "
+                    f"leave {name} out"
+                )
+        given = {name: value for name, value in own.items() if value is not None}
+        return {"separator": TRL.mark, "positive": 1, "opening": TRL.opening, **held, **given}

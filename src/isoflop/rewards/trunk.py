@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from isoflop.core import Step, Trajectory
+from isoflop.core import Trajectory
 from isoflop.cost.ledger import Cost, Role
 from isoflop.errors import RewardError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores
@@ -59,7 +59,7 @@ class TrunkReward(Reward):
         fresh: dict[Trajectory, float] = {}
         spent: list[Mapping[Role, Cost]] = []
         for each in trajectories:
-            new = {node: self._logit(node.step) for node in self._unscored(each) if node not in fresh and node.step}
+            new = {node: self._logit(node) for node in self._unscored(each) if node not in fresh}
             fresh |= new
             flops = len(new) * self.flops_per_step
             spent.append({"reward": Cost(prefill_flops=flops, executed_flops=flops)} if new else {})
@@ -96,7 +96,8 @@ class TrunkReward(Reward):
             node = node.parent
         return found[::-1]
 
-    def _logit(self, step: Step) -> float:
+    def _logit(self, node: Trajectory) -> float:
+        *before, step = node.steps
         if not step.readouts:
             raise RewardError(
                 f"reward {self.spec} cannot score the step {step.text[:60]!r}: it carries no read-out. Steps are read "
@@ -107,7 +108,7 @@ class TrunkReward(Reward):
                 f"reward {self.spec} cannot score the step {step.text[:60]!r}: its head weighs the step's "
                 f"log-probabilities and it carries none ({len(step.tokens)} tokens, {step.forced} forced)"
             )
-        logit = self._by.logit(step.readouts[0], step.logprobs)
+        logit = self._by.logit(step.readouts[0], step.logprobs, [value for each in before for value in each.logprobs])
         if not math.isfinite(logit):
             raise RewardError(
                 f"reward {self.spec} read {logit} for the step {step.text[:60]!r}; that is no reward. A half-precision "

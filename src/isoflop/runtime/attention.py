@@ -1,17 +1,17 @@
 """Attention over slots, registered with transformers as "isoflop_slots".
 
 A forward carries one row of tokens, those of all sequences one behind the other, so that linear layers see no padding.
-A `Layout` says which tokens belong to which slot. Single new tokens of several sequences are handled together, in
-groups of neighbouring slots; longer pieces one by one. A slot may have several rows in one forward (a newest token and
-a thought behind it): then each stands in a `Block` of its own, and all keys are written before any is read. No model is
-patched: this is transformers' own interface for attention functions, and a model that does not use it is refused by the
-`Runner`.
+A `Layout` says which tokens belong to which slot. Single new tokens are handled together, in groups of neighbouring
+slots; longer pieces one by one. A slot may have several rows in one forward (a newest token and thoughts behind it or
+behind earlier ones): all keys are written before any is read. No model is patched: this is transformers' own interface
+for attention functions, and a model that does not use it is refused by the `Runner`.
 
-    layout = Layout(slots, [Block(slots_B, positions_B, tokens_B)], segments, device)
+    layout = Layout(slots, Block(slots_B, positions_B, tokens_B), segments, device)
     model(input_ids=ids_1N, position_ids=positions_1N, use_cache=False, isoflop_layout=layout)
 
-Legend: N tokens of this forward, B rows of a group, S slots in a group (holes included), H query heads, K key-value
-heads, X = S*K, G query heads per key-value head, M new tokens of one segment, T context, D head size.
+Legend: N tokens of this forward, B single rows, S slots in a group (holes included), R rows a slot (padding included),
+H query heads, K key-value heads, X = S*K, G query heads per key-value head, Q = R*G, M new tokens of one segment, T
+context, D head size.
 """
 
 from __future__ import annotations
@@ -46,89 +46,133 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One new token for each of several slots, in the order of the slots. `anchors`: the positions from which their
-    windows reach back, where these are not their own: a thought sees what the token that it follows sees."""
+    """Single new tokens, in the order of their slots; a slot may have several.
+
+    A thought's rows have `anchors`: the position of the token that they follow. They see what that token sees, and each
+    other. They are kept right behind it, or, where `lanes` says so, in the slot's front, from that place on.
+    """
 
     slots: Ints
     positions: Ints
     tokens: Ints
     anchors: Ints | None = None
+    lanes: Ints | None = None
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> tuple[Block, Ints]:
+        """All rows in the order of their slots, and where each row of the blocks, one behind the other, went."""
+        slots = np.concatenate([one.slots for one in blocks])
+        order = np.argsort(slots, kind="stable")
+        where = np.empty_like(order)
+        where[order] = np.arange(len(order))
+        positions, tokens = (
+            np.concatenate([getattr(one, name) for one in blocks])[order] for name in ("positions", "tokens")
+        )
+        anchors = np.concatenate([one.positions if one.anchors is None else one.anchors for one in blocks])[order]
+        lanes = None
+        if any(one.lanes is not None for one in blocks):
+            lanes = np.concatenate([np.full_like(one.slots, -1) if one.lanes is None else one.lanes for one in blocks])
+            lanes = lanes[order]
+        return cls(slots[order], positions, tokens, anchors, lanes), where
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows `first` to `last` (exclusive) of a forward, which live in the slots `low` to `high` (exclusive). The row
-    whose window reaches back farthest is anchored behind `nearest` tokens."""
+    """Rows `first` to `last` (exclusive) of a forward, which live in the slots `low` to `high` (exclusive), at most
+    `rows` in each. They see keys from `begin` on, where no window says less: then those from `nearest` less the window
+    on. `laned`: some keep their keys in the front."""
 
     first: int
     last: int
     low: int
     high: int
+    rows: int
     longest: int
     shortest: int
+    begin: int
     nearest: int
-    holes: torch.Tensor | None  # where the rows sit among the slots, if not all slots are rows
+    laned: bool
+    holes: torch.Tensor | None  # where the rows are among rows * slots, if some places are empty
 
     def first_key(self, window: int | None) -> int:
         """Keys before this one are out of every row's window."""
-        return 0 if window is None else max(0, self.nearest - window)
+        return self.begin if window is None or self.laned else max(self.begin, self.nearest - window)
 
     def pairs(self, window: int | None) -> int:
         """Query-key pairs that are multiplied, padding included."""
-        return (self.high - self.low) * (self.longest - self.first_key(window))
+        return (self.high - self.low) * self.rows * (self.longest - self.first_key(window))
 
 
 class Layout:
-    """Who is who in one forward: the first block's rows, the segments, then the other blocks' rows."""
+    """Who is who in one forward: single rows in the order of their slots, then the segments. `newest` says which of the
+    rows are their slots' newest tokens; the others are thoughts."""
 
     def __init__(
-        self, slots: Slots, blocks: Sequence[Block], segments: Sequence[Segment], device: torch.device
+        self,
+        slots: Slots,
+        rows: Block,
+        segments: Sequence[Segment],
+        device: torch.device,
+        newest: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        self.slots, self.segments, self.rows = slots, segments, len(blocks[0].slots) if blocks else 0
-        first, others = blocks[:1], blocks[1:]
+        self.slots, self.segments, self.rows = slots, segments, len(rows.slots)
+        front = slots.front
+        anchors = rows.positions if rows.anchors is None else rows.anchors
+        seen = anchors + (front + 1)
+        places, ends, laned = rows.positions + front, rows.positions + (front + 1), False
+        if rows.lanes is not None:
+            laned = rows.lanes >= 0
+            places = np.where(laned, rows.lanes + (rows.positions - anchors - 1), places)
+            ends = np.where(laned, seen, ends)
+            self._own_N = torch.from_numpy(np.where(laned, rows.lanes, seen)).to(device)
         pieces = [np.arange(s.start, s.start + s.tokens) for s in segments]
         owners = [np.full(s.tokens, s.slot) for s in segments]
-        positions = _joined([*(b.positions for b in first), *pieces, *(b.positions for b in others)])
-        self.positions_N = torch.from_numpy(positions).to(device)
-        self.slots_N = torch.from_numpy(_joined([*(b.slots for b in first), *owners, *(b.slots for b in others)])).to(
-            device
-        )
-        self.groups: list[Group] = []
-        anchors: list[Ints] = []
-        begin = 0
-        for number, block in enumerate(blocks):
-            anchors.append(block.positions if block.anchors is None else block.anchors)
-            self.groups += group(block.slots, block.positions + 1, device, anchored=anchors[-1] + 1, begin=begin)
-            begin += len(block.slots) + (0 if number else sum(s.tokens for s in segments))
-        self._anchored_N = torch.from_numpy(_joined([*anchors[:1], *pieces, *anchors[1:]]) + 1).to(device)
+        self.positions_N = torch.from_numpy(_joined([rows.positions, *pieces])).to(device)
+        self.places_N = torch.from_numpy(_joined([places, *(piece + front for piece in pieces)])).to(device)
+        self.slots_N = torch.from_numpy(_joined([rows.slots, *owners])).to(device)
+        self.groups = group(rows.slots, ends, device, seen=seen, laned=laned, begin=front)
+        self._seen_N = torch.from_numpy(seen).to(device)
+        self._newest = newest
         self.calls = 0
         self._masks: dict[tuple[Any, ...], torch.Tensor | None] = {}
 
-    def decode_pairs(self, window: int | None) -> int:
-        """Query-key pairs that one layer of this window multiplies for the first block's rows, padding included."""
-        return sum(one.pairs(window) for one in self.groups if one.last <= self.rows)
+    def newest_pairs(self, window: int | None) -> int:
+        """Query-key pairs that one layer of this window multiplies for the newest tokens, their part of the padding
+        included."""
+        if self._newest is None:
+            return sum(one.pairs(window) for one in self.groups)
+        parts = [(one, int(self._newest[one.first : one.last].sum())) for one in self.groups]
+        return sum(one.pairs(window) * newest // (one.last - one.first) for one, newest in parts)
 
     def behind_pairs(self, window: int | None) -> int:
-        """The same for the rows of all other blocks."""
-        return sum(one.pairs(window) for one in self.groups if one.last > self.rows)
+        """The same for all other rows."""
+        return sum(one.pairs(window) for one in self.groups) - self.newest_pairs(window)
 
     def group_mask(self, number: int, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
-        """What to add to the scores of a group, [S, 1, 1, T]; None where every slot sees every key."""
+        """What to add to the scores of a group, [S, 1, R, 1, T]; None where every slot sees every key."""
         group = self.groups[number]
         key = (number, window)
         if key not in self._masks:
             first_key = group.first_key(window)
             clipped = window is not None and group.longest - first_key > window
-            if group.holes is None and group.shortest == group.longest and not clipped:
-                self._masks[key] = None
-            else:
-                rows = slice(group.first, group.last)
-                keys_T = torch.arange(first_key, group.longest, device=like.device)
-                seen_BT = keys_T <= self.positions_N[rows, None]
-                if window is not None:
-                    seen_BT &= keys_T >= self._anchored_N[rows, None] - window
-                self._masks[key] = self._spread(group, _additive(seen_BT, like))[:, None, None]
+            padded = group.holes is not None or group.shortest < group.longest
+            self._masks[key] = None
+            if padded or clipped or group.laned:
+                self._masks[key] = self._spread(group, _additive(self._seen(group, first_key, window), like))
         return self._masks[key]
+
+    def _seen(self, group: Group, first_key: int, window: int | None) -> torch.Tensor:
+        """Which keys each row of a group sees, [B, T]."""
+        rows = slice(group.first, group.last)
+        keys_T = torch.arange(first_key, group.longest, device=self.places_N.device)
+        places_B1, seen_B1 = self.places_N[rows, None], self._seen_N[rows, None]
+        seen_BT = keys_T < seen_B1 if group.laned else keys_T <= places_B1
+        if window is not None:
+            seen_BT &= keys_T >= seen_B1 - window
+        if group.laned:
+            seen_BT &= keys_T >= self.slots.front
+            seen_BT |= (keys_T >= self._own_N[rows, None]) & (keys_T <= places_B1)
+        return seen_BT
 
     def segment_mask(self, segment: Segment, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
         """What to add to the scores of a segment, [M, T]; None where plain causality from the start says it all."""
@@ -146,43 +190,60 @@ class Layout:
         return self._masks[key]
 
     def _spread(self, group: Group, mask_BT: torch.Tensor) -> torch.Tensor:
-        """Rows put where their slots are; slots of others see all keys (their result is thrown away)."""
-        if group.holes is None:
-            return mask_BT
-        mask_ST = mask_BT.new_zeros((group.high - group.low, mask_BT.shape[1]))
-        mask_ST[group.holes] = mask_BT
-        return mask_ST
+        """Rows put where their slots are; empty places see all keys (their result is thrown away)."""
+        span = group.high - group.low
+        if group.holes is not None:
+            spread = mask_BT.new_zeros((span * group.rows, mask_BT.shape[1]))
+            spread[group.holes] = mask_BT
+            mask_BT = spread
+        return mask_BT.view(span, 1, group.rows, 1, -1)
 
 
 def group(
     slots: Ints,
-    lengths: Ints,
+    ends: Ints,
     device: torch.device,
     wasted_keys: int = WASTED_KEYS,
     *,
-    anchored: Ints | None = None,
+    seen: Ints | None = None,
+    laned: npt.NDArray[np.bool_] | bool = False,
     begin: int = 0,
 ) -> list[Group]:
-    """Cut rows, sorted by slot, into groups of neighbours that waste few keys on holes and on shorter rows. The rows
-    are number `begin` and following of the forward, and `anchored` the lengths that their windows count from."""
+    """Cut rows, sorted by slot, into groups of neighbours that waste few keys on holes and on shorter rows.
+
+    `ends`: behind the last key that each row sees; `seen`: behind the last of its sequence, where its window counts
+    from; keys before `begin` are no sequence's, but of those rows that are `laned`.
+    """
+    starts = np.flatnonzero(np.diff(slots, prepend=-1))
+    counts = np.diff(starts, append=len(slots))
+    longest_of = np.maximum.reduceat(ends, starts) if len(starts) else ends
+    used = np.cumsum(np.add.reduceat(ends, starts)) if len(starts) else ends
     found: list[Group] = []
     first = 0
-    while first < len(slots):
-        longest = np.maximum.accumulate(lengths[first:])
-        wasted = (slots[first:] - slots[first] + 1) * longest - np.cumsum(lengths[first:])
-        # The waste only grows from row to row.
+    while first < len(starts):
+        most = np.maximum.accumulate(counts[first:]) * np.maximum.accumulate(longest_of[first:])
+        before = used[first - 1] if first else 0
+        wasted = (slots[starts[first:]] - slots[starts[first]] + 1) * most - (used[first:] - before)
+        # The waste only grows from slot to slot.
         last = first + max(1, int(np.searchsorted(wasted, wasted_keys, side="right")))
-        rows = slice(first, last)
-        nearest = int((lengths if anchored is None else anchored)[rows].min())
-        found.append(_group(slots[rows], lengths[rows], begin + first, nearest, device))
+        rows = slice(int(starts[first]), int(starts[last]) if last < len(starts) else len(slots))
+        nearest = int((ends if seen is None else seen)[rows].min())
+        inside = bool(np.any(laned if isinstance(laned, bool) else laned[rows]))
+        found.append(_group(slots[rows], ends[rows], counts[first:last], rows.start, nearest, inside, begin, device))
         first = last
     return found
 
 
-def _group(slots: Ints, lengths: Ints, first: int, nearest: int, device: torch.device) -> Group:
-    low, high, rows = int(slots[0]), int(slots[-1]) + 1, len(slots)
-    holes = torch.from_numpy(slots - low).to(device) if high - low > rows else None
-    return Group(first, first + rows, low, high, int(lengths.max()), int(lengths.min()), nearest, holes)
+def _group(
+    slots: Ints, ends: Ints, counts: Ints, first: int, nearest: int, laned: bool, begin: int, device: torch.device
+) -> Group:
+    low, high, rows = int(slots[0]), int(slots[-1]) + 1, int(counts.max())
+    holes = None
+    if (high - low) * rows > len(slots):
+        rank = np.arange(len(slots)) - np.repeat(np.cumsum(counts) - counts, counts)
+        holes = torch.from_numpy((slots - low) * rows + rank).to(device)
+    ends_of = int(ends.max()), int(ends.min())
+    return Group(first, first + len(slots), low, high, rows, *ends_of, 0 if laned else begin, nearest, laned, holes)
 
 
 def attend(
@@ -209,7 +270,7 @@ def attend(
     slots = layout.slots
     if key.shape[1::2] != slots.keys_SKTD[layer].shape[1::2]:
         raise _refused(module, "it caches something else than keys and values")
-    slots.write(layer, layout.slots_N, layout.positions_N, key[0], value[0])
+    slots.write(layer, layout.slots_N, layout.places_N, key[0], value[0])
     keys_SKTD, values_SKTD = slots.keys_SKTD[layer], slots.values_SKTD[layer]
     how = _How(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
     query_NHD = query[0].transpose(0, 1)
@@ -224,7 +285,7 @@ def attend(
     for segment in layout.segments:
         end = begin + segment.tokens
         mask = layout.segment_mask(segment, sliding_window, query)
-        mixed_HMD = _prefill(query[0, :, begin:end], keys_SKTD, values_SKTD, segment, mask, how)
+        mixed_HMD = _prefill(query[0, :, begin:end], keys_SKTD, values_SKTD, segment, mask, how, slots.front)
         out_NHD[begin:end] = mixed_HMD.transpose(0, 1)
         begin = end
     return out_NHD[None], None
@@ -251,24 +312,26 @@ def _decode(
     mask: torch.Tensor | None,
     how: _How,
 ) -> torch.Tensor:
-    """One query per sequence. Query heads that share a key-value head are the rows of one small matrix, so nothing is
-    repeated. Plain batched products: torch's fused kernel takes twice as long for so few queries a sequence."""
+    """A few queries per sequence. Query heads that share a key-value head are the rows of one small matrix, so nothing
+    is repeated. Plain batched products: torch's fused kernel takes twice as long for so few queries a sequence."""
     heads, kv_heads = q_BHD.shape[1], keys_SKTD.shape[1]
-    start, span = group.first_key(how.window), group.high - group.low
+    start, span, rows = group.first_key(how.window), group.high - group.low, group.rows
     if group.holes is not None:
-        spread_SHD = q_BHD.new_zeros((span, *q_BHD.shape[1:]))
-        spread_SHD[group.holes] = q_BHD
-        q_BHD = spread_SHD
-    q_XGD = (q_BHD * how.scale).reshape(span * kv_heads, heads // kv_heads, -1)
+        spread_BHD = q_BHD.new_zeros((span * rows, *q_BHD.shape[1:]))
+        spread_BHD[group.holes] = q_BHD
+        q_BHD = spread_BHD
+    by_row = (span, rows, kv_heads, heads // kv_heads, -1)
+    q_XQD = (q_BHD * how.scale).reshape(by_row).transpose(1, 2).reshape(span * kv_heads, rows * by_row[3], -1)
     k_XTD = keys_SKTD[group.low : group.high, :, start : group.longest].flatten(0, 1)
     v_XTD = values_SKTD[group.low : group.high, :, start : group.longest].flatten(0, 1)
-    scores_XGT = torch.bmm(q_XGD, k_XTD.mT)
+    scores_XQT = torch.bmm(q_XQD, k_XTD.mT)
     if how.softcap is not None:
-        scores_XGT = torch.tanh(scores_XGT / how.softcap) * how.softcap
+        scores_XQT = torch.tanh(scores_XQT / how.softcap) * how.softcap
     if mask is not None:
-        scores_XGT.view(span, kv_heads, heads // kv_heads, -1).add_(mask)
-    mixed_SHD = torch.bmm(scores_XGT.softmax(-1), v_XTD).view(span, heads, -1)
-    return mixed_SHD if group.holes is None else mixed_SHD[group.holes]
+        scores_XQT.view(span, kv_heads, rows, by_row[3], -1).add_(mask)
+    mixed_XQD = torch.bmm(scores_XQT.softmax(-1), v_XTD)
+    mixed_BHD = mixed_XQD.view(span, kv_heads, rows, by_row[3], -1).transpose(1, 2).reshape(span * rows, heads, -1)
+    return mixed_BHD if group.holes is None else mixed_BHD[group.holes]
 
 
 def _prefill(
@@ -278,11 +341,12 @@ def _prefill(
     segment: Segment,
     mask: torch.Tensor | None,
     how: _How,
+    front: int,
 ) -> torch.Tensor:
     """Many queries of one sequence; soft-capped scores (Gemma 2) have no fused kernel."""
-    end = segment.start + segment.tokens
-    k_KTD = keys_SKTD[segment.slot, :, :end].contiguous()
-    v_KTD = values_SKTD[segment.slot, :, :end]
+    keys = slice(front, front + segment.start + segment.tokens)
+    k_KTD = keys_SKTD[segment.slot, :, keys].contiguous()
+    v_KTD = values_SKTD[segment.slot, :, keys]
     if how.softcap is None:
         return scaled_dot_product_attention(
             q_HMD[None], k_KTD[None], v_KTD[None], mask, is_causal=mask is None, scale=how.scale, enable_gqa=True

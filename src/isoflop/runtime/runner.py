@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from isoflop.errors import ModelError
@@ -33,7 +34,10 @@ _NONE: Ints = np.zeros(0, dtype=np.int64)
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What goes into one forward: decoding rows in the order of their slots, segments with their tokens, and `behind`
-    them further rows, block by block. Ids from the vocabulary's size on stand for the runner's own input vectors."""
+    them further rows, block by block. Ids from the vocabulary's size on stand for the runner's own input vectors.
+
+    What a forward gives comes in that order, whatever order the rows are computed in.
+    """
 
     slots: Ints
     positions: Ints
@@ -53,18 +57,18 @@ class Batch:
         """A batch of rows behind what is cached, block by block."""
         return cls(_NONE, _NONE, _NONE, behind=tuple(blocks))
 
-    @property
-    def ids(self) -> Ints:
-        """All tokens of the forward, in its order."""
-        return np.concatenate([self.tokens, *self.segment_tokens, *(block.tokens for block in self.behind)])
-
-    def last(self) -> Ints:
-        """Where each row and each segment's last token is among the tokens of the forward."""
-        rows = len(self.slots)
-        ends = rows - 1 + np.cumsum([s.tokens for s in self.segments], dtype=np.int64)
-        begin = int(ends[-1]) + 1 if len(ends) else rows
-        behind = np.arange(begin, begin + sum(len(block.slots) for block in self.behind))
-        return np.concatenate([np.arange(rows), ends, behind])
+    def laid_out(self) -> tuple[Block, Ints, npt.NDArray[np.bool_] | None]:
+        """All single rows in the order of their slots; where in the forward the last token of each row and segment is;
+        which single rows are newest tokens (None: all)."""
+        newest = Block(self.slots, self.positions, self.tokens)
+        ends = np.cumsum([s.tokens for s in self.segments], dtype=np.int64) - 1
+        count = len(self.slots)
+        if not self.behind:
+            return newest, np.concatenate([np.arange(count), count + ends]), None
+        rows, where = Block.joined([newest, *self.behind])
+        is_newest = np.zeros(len(where), dtype=np.bool_)
+        is_newest[where[:count]] = True
+        return rows, np.concatenate([where[:count], len(where) + ends, where[count:]]), is_newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,12 @@ class Advance:
 
 
 class Runner:
-    """A model with its slots. `slots` sequences of at most `slot_tokens` tokens each are held at once. `vectors` [n, D]
-    are inputs that are no tokens; vocab_size + i stands for the i-th."""
+    """A model with its slots. `slots` sequences of at most `slot_tokens` tokens each are held at once, with `front`
+    places before each. `vectors` [n, D] are inputs that are no tokens; vocab_size + i stands for the i-th."""
 
     vectors: torch.Tensor | None = None
 
-    def __init__(self, model: Any, *, slots: int, slot_tokens: int) -> None:
+    def __init__(self, model: Any, *, slots: int, slot_tokens: int, front: int = 0) -> None:
         self.model = model
         self.decoder = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
         self.device = next(model.parameters()).device
@@ -96,17 +100,17 @@ class Runner:
         model.set_attn_implementation(NAME)
         pack_linears(model)
         self.head = model.get_output_embeddings()
-        self.slots = Slots(shapes, slots, slot_tokens, self.dtype, self.device)
+        self.slots = Slots(shapes, slots, slot_tokens, self.dtype, self.device, front)
         self._check(reference, len(shapes))
 
     @torch.inference_mode()
     def step(self, batch: Batch, *, at: Ints | None = None, readouts: Sequence[Readout] = ()) -> Advance:
         """Run one forward. `at` picks the tokens to read (default: the last of each sequence)."""
-        blocks = (Block(batch.slots, batch.positions, batch.tokens), *batch.behind)
-        layout = Layout(self.slots, blocks, batch.segments, self.device)
-        hidden_ND = self._hidden(self._inputs(batch.ids), layout)
-        read = batch.last() if at is None else at
-        whole = len(read) == len(hidden_ND)
+        rows, last, newest = batch.laid_out()
+        layout = Layout(self.slots, rows, batch.segments, self.device, newest)
+        hidden_ND = self._hidden(self._inputs(np.concatenate([rows.tokens, *batch.segment_tokens])), layout)
+        read = last if at is None else at
+        whole = len(read) == len(hidden_ND) and (newest is None or bool((np.diff(read) == 1).all()))
         hidden_RD = hidden_ND if whole else hidden_ND[torch.from_numpy(read).to(self.device)]
         return Advance(hidden_RD, tuple(readout(hidden_RD) for readout in readouts), layout)
 
@@ -151,7 +155,7 @@ class Runner:
         head = Batch.of_segments([Segment(0, 0, len(probe) - 1)], [probe[:-1]])
         tail = Batch(np.zeros(1, np.int64), np.array([len(probe) - 1]), probe[-1:])
         own = [self.logits(self.step(head, at=np.arange(len(probe) - 1)).hidden_RD)]
-        layout = Layout(self.slots, [Block(tail.slots, tail.positions, tail.tokens)], (), self.device)
+        layout = Layout(self.slots, Block(tail.slots, tail.positions, tail.tokens), (), self.device)
         own.append(self.logits(self._hidden(self._inputs(tail.tokens), layout)))
         if layout.calls != layers:
             raise ModelError(

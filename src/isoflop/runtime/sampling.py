@@ -1,10 +1,13 @@
-"""Drawing tokens: one uniform number per row, inverted through the cumulative distribution. Nothing else is random.
+"""Drawing tokens: a uniform number per row, inverted through the cumulative distribution. Nothing else is random.
 
 Plain temperature sampling needs no sort and no noise over the vocabulary: sums of blocks find the block, a cumulative
 sum inside it the token. Rows with top-k or top-p are cut to their best tokens first. The log-probability returned is
-that of the chosen token at temperature 1 over the whole vocabulary. It is not a beam search.
+that of the chosen token at temperature 1 over the whole vocabulary. `verify` judges tokens that another distribution
+drafted: what comes out is distributed as if it had been drawn (speculative sampling, Leviathan et al. 2023,
+arXiv 2211.17192, appendix A.1). It is not a beam search.
 
     tokens, logprobs, broken = sample(logits_UV, rows, temperature, top_p, top_k, uniforms)
+    tokens, logprobs, broken = verify(drafts, draft_RV, wanted_RV, temperature, top_p, top_k, accept, redraw)
 
 Legend: U distinct rows of logits, R rows drawn (several may share one row of logits), V vocabulary, B blocks, W their
 width.
@@ -47,6 +50,45 @@ def sample(
     return tokens, logprobs, broken
 
 
+@torch.inference_mode()
+def verify(
+    drafts: Ints,
+    draft_RV: torch.Tensor,
+    wanted_RV: torch.Tensor,
+    temperature: Floats,
+    top_p: Floats,
+    top_k: Ints,
+    accept: Floats,
+    redraw: Floats,
+) -> tuple[Ints, Floats, npt.NDArray[np.bool_]]:
+    """Tokens distributed as `sample` draws from `wanted_RV`, given drafts that were drawn from `draft_RV`, each [R].
+
+    A draft d stays with probability min(1, p(d) / q(d)), where p and q are the wanted and the drafting distribution;
+    else the token is drawn from the positive part of p - q. A draft stays on average as often as the sum of min(p, q).
+    `accept` and `redraw` are uniform numbers of their own. The log-probabilities are those of `wanted_RV`.
+    """
+    tokens, everyone = drafts.copy(), np.arange(len(drafts))
+    piece = _Piece(wanted_RV.float(), everyone, temperature)
+    greedy = temperature == 0
+    if greedy.any():
+        tokens[greedy] = piece.scores_UV[torch.from_numpy(np.flatnonzero(greedy))].argmax(-1).cpu().numpy()
+    rest = np.flatnonzero(~greedy)
+    if len(rest):
+        q_RV = _Piece(draft_RV.float(), everyone, temperature).distribution(rest, top_p, top_k)
+        p_RV = piece.distribution(rest, top_p, top_k)
+        at_R1 = torch.from_numpy(drafts[rest]).to(p_RV.device)[:, None]
+        p_R, q_R = (one_RV.gather(1, at_R1)[:, 0].double().cpu().numpy() for one_RV in (p_RV, q_RV))
+        # Rows that are not numbers are told by `broken`; they keep their draft.
+        refused = np.flatnonzero((accept[rest] * q_R >= p_R) & (p_R < q_R))
+        if len(refused):
+            which = torch.from_numpy(refused).to(p_RV.device)
+            left_RV = (p_RV[which] - q_RV[which]).clamp_min_(0)
+            redrawn = _invert(left_RV, torch.from_numpy(redraw[rest][refused]).to(p_RV.device)).cpu().numpy()
+            # By rounding alone nothing may be left where p and q are equal: then the draft is as good as any.
+            tokens[rest[refused]] = np.where(left_RV.sum(-1).cpu().numpy() > 0, redrawn, drafts[rest][refused])
+    return tokens, piece.logprobs(tokens), piece.broken
+
+
 class _Piece:
     """A few rows of logits, in float32."""
 
@@ -80,6 +122,19 @@ class _Piece:
             tokens[plain] = self._draw_plain(plain, uniforms[plain])
         return tokens
 
+    def distribution(self, chosen: Ints, top_p: Floats, top_k: Ints) -> torch.Tensor:
+        """What the chosen rows, none of them greedy, are drawn from, [R, V]."""
+        mask = np.zeros(len(self.temperature), dtype=np.bool_)
+        mask[chosen] = True
+        cut = (top_p[chosen] < 1) | (top_k[chosen] > 0)
+        shares_RV = self._shares(mask)
+        if cut.any():
+            weights_RC, which_RC = self._cut(mask, top_p[chosen], top_k[chosen])
+            weights_RC /= weights_RC.sum(-1, keepdim=True)
+            cut_RV = torch.zeros_like(shares_RV).scatter_(1, which_RC, weights_RC.to(shares_RV.dtype))
+            shares_RV = torch.where(torch.from_numpy(cut).to(shares_RV.device)[:, None], cut_RV, shares_RV)
+        return shares_RV
+
     def _index(self, chosen: npt.NDArray[np.bool_]) -> torch.Tensor:
         return self.rows_R[torch.from_numpy(np.flatnonzero(chosen)).to(self.rows_R.device)]
 
@@ -97,7 +152,15 @@ class _Piece:
         return _invert(shares_RV, torch.from_numpy(uniforms).to(shares_RV.device)).cpu().numpy()
 
     def _draw_cut(self, chosen: npt.NDArray[np.bool_], top_p: Floats, top_k: Ints, uniforms: Floats) -> Ints:
-        """Top-k, then top-p, among the best tokens alone; as many of those as the rows turn out to need."""
+        """Top-k, then top-p."""
+        weights_RC, which_RC = self._cut(chosen, top_p, top_k)
+        place_R = _invert(weights_RC, torch.from_numpy(uniforms).to(weights_RC.device))
+        tokens: Ints = which_RC.gather(1, place_R[:, None])[:, 0].cpu().numpy()
+        return tokens
+
+    def _cut(self, chosen: npt.NDArray[np.bool_], top_p: Floats, top_k: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of the tokens that top-k, then top-p leave, and which tokens those are. It looks among the best
+        tokens alone; as many of those as the rows turn out to need."""
         shares_RV, vocab = self._shares(chosen), self.scores_UV.shape[1]
         keep_R = torch.from_numpy(np.where(top_k > 0, np.minimum(top_k, vocab), vocab)).to(shares_RV.device)
         nucleus_R = torch.from_numpy(top_p).to(shares_RV.device)
@@ -111,9 +174,7 @@ class _Piece:
                 break
             wanted = min(vocab, wanted * 8)
         weights_RC *= sums_RC - weights_RC < limit_R[:, None]
-        place_R = _invert(weights_RC, torch.from_numpy(uniforms).to(weights_RC.device))
-        tokens: Ints = which_RC.gather(1, place_R[:, None])[:, 0].cpu().numpy()
-        return tokens
+        return weights_RC, which_RC
 
 
 def _best(shares_RV: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,8 @@
 """Slots: one preallocated row of keys and values per sequence, written in place.
 
 A slot keeps every token of its sequence; a sliding window is only a mask, so a path can be cut back or copied at any
-token. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
+token. `front` places before the first token are for rows that are no tokens of the sequence: thoughts that are under
+way while it grows. It is not a cache policy: who holds which slot, and what is evicted, is the caller's business.
 
     slots = Slots([(2, 64, 64)] * 24, count=64, tokens=2048, dtype=torch.bfloat16, device="cpu")
     slots.copy(source=3, targets=[7, 8], tokens=120)
@@ -25,26 +26,34 @@ class Slots:
     """Keys and values of all layers. `shapes` holds (key-value heads, key size, value size) of each layer."""
 
     def __init__(
-        self, shapes: Sequence[tuple[int, int, int]], count: int, tokens: int, dtype: torch.dtype, device: torch.device
+        self,
+        shapes: Sequence[tuple[int, int, int]],
+        count: int,
+        tokens: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        front: int = 0,
     ) -> None:
-        self.count, self.tokens = count, tokens
+        self.count, self.tokens, self.front = count, tokens, front
+        tokens += front
         self.keys_SKTD = [_zeros((count, heads, size, tokens), dtype, device).mT for heads, size, _ in shapes]
         if dtype is torch.float32:
             self.keys_SKTD = [_zeros((count, heads, tokens, size), dtype, device) for heads, size, _ in shapes]
         self.values_SKTD = [_zeros((count, heads, tokens, size), dtype, device) for heads, _, size in shapes]
 
     def write(
-        self, layer: int, slots_N: torch.Tensor, positions_N: torch.Tensor, k_KND: torch.Tensor, v_KND: torch.Tensor
+        self, layer: int, slots_N: torch.Tensor, places_N: torch.Tensor, k_KND: torch.Tensor, v_KND: torch.Tensor
     ) -> None:
-        """Put new keys and values in their places."""
-        self.keys_SKTD[layer][slots_N, :, positions_N] = k_KND.transpose(0, 1)
-        self.values_SKTD[layer][slots_N, :, positions_N] = v_KND.transpose(0, 1)
+        """Put new keys and values in their places; that of the first token is `front`."""
+        self.keys_SKTD[layer][slots_N, :, places_N] = k_KND.transpose(0, 1)
+        self.values_SKTD[layer][slots_N, :, places_N] = v_KND.transpose(0, 1)
 
     def copy(self, source: int, targets: Sequence[int], tokens: int) -> None:
         """Make the first `tokens` tokens of each target equal to those of `source`."""
         index = torch.tensor(targets, device=self.values_SKTD[0].device)
+        copied = slice(self.front, self.front + tokens)
         for row in self.keys_SKTD + self.values_SKTD:
-            row[index, :, :tokens] = row[source, :, :tokens]
+            row[index, :, copied] = row[source, :, copied]
 
     def clear(self, slot: int) -> None:
         """Zero a slot: numbers that are not finite would leak through masks (0 times NaN is NaN)."""

@@ -14,7 +14,8 @@ to pay. (httpx writes its authentication flows this way.)
             return finished
 
 Whatever comes back from the driver is either complete or ended at a step delimiter: a path that ran into its token cap
-has already been force-closed (unless `close=False` asks to leave it open).
+has already been force-closed (unless `close=False` asks to leave it open). What a strategy returns is closed, too,
+unless its class says `closes = False`.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ class Strategy(Spec, ABC):
     pooled: ClassVar[bool] = False
     # True where it may ask for grades; its answer must not depend on them.
     sees_gold: ClassVar[bool] = False
+    # False where paths that ran into a cap may be returned, and are voted on as they stand: for protocols that are
+    # reproduced with their faults, and for nothing else. The attempt says so, and so does the table.
+    closes: ClassVar[bool] = True
 
     vote: VoteRule = field(default="majority", kw_only=True)
     aggregate: Aggregate = field(default="last", kw_only=True)

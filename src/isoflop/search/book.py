@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 
 from isoflop.core import Trajectory
-from isoflop.cost.ledger import Cost, Ledger, Role
+from isoflop.cost.ledger import Cost, Ledger, NodeCost, Role
 from isoflop.engines.base import Engine, Generation
 
 
@@ -42,14 +43,14 @@ class Book:
         start = parent.length - 1 if self._root_read else 0
         return start, parent.length - start + forced
 
-    def read(self, parent: Trajectory, forced: int = 0) -> None:
-        """Charge that reading; siblings without forced tokens share it."""
+    def read(self, parent: Trajectory, forced: int = 0) -> NodeCost:
+        """Charge that reading; siblings without forced tokens share it. Returns what it took."""
         start, tokens = self.unread(parent, forced)
         self._root_read = True
         if not forced:
             self._read.add(id(parent))
-        if tokens:
-            self._charge(self._engine.prefill_cost(start, tokens))
+        flops = self._charge(self._engine.prefill_cost(start, tokens)) if tokens else 0
+        return NodeCost(flops, 0, start, tokens)
 
     def made(self, generation: Generation, prefix: int, sampled: int) -> None:
         """Enter what a request made: `sampled` tokens behind `prefix` known ones, each but the last forwarded alone."""
@@ -62,11 +63,11 @@ class Book:
 
     def thought(self, generation: Generation, parent: Trajectory, forced: tuple[int, ...]) -> int:
         """Enter the thoughts behind what a request made, each at its length; siblings share numbered ones. Returns how
-        many there were."""
-        begin, thoughts = parent.length, 0
+        many forwards they took that nothing else rode in."""
+        begin, waited = parent.length, 0
         for step in generation.steps:
             for one in step.thoughts:
-                cost = self._engine.thought_cost(begin + one.at, 1)
+                cost = self._engine.cost_of_thought(begin + one.at, one)
                 self._naive_thought_flops += _flops(cost)
                 key = None if one.number is None else (id(parent), forced, one.number)
                 if key is None or key not in self._thought:
@@ -74,25 +75,25 @@ class Book:
                 if key is not None:
                     self._thought.add(key)
             begin += len(step.tokens)
-            thoughts += len(step.thoughts)
-        return thoughts
+            waited += sum([one.waited for one in step.thoughts])
+        return waited
 
-    def scored(self, spent: Mapping[Role, Cost], charged: Mapping[Role, Cost]) -> None:
-        """Enter what scoring took, and what it takes where nothing is read again after eviction."""
+    def scored(self, spent: Mapping[Role, Cost], charged: Mapping[Role, Cost]) -> int:
+        """Enter what scoring took, and what it takes where nothing is read again after eviction: these FLOPs."""
         self.spent.charge_all(spent)
-        self._charge(charged)
+        return self._charge(charged)
 
-    def waited(self, serial_forwards: int, thoughts: int = 0) -> None:
+    def waited(self, serial_forwards: int, for_thoughts: int = 0) -> None:
         """Requests made together wait for the longest one, not for their sum; so do their thoughts."""
         self._serial_forwards += serial_forwards
-        self._serial_thoughts += thoughts
+        self._serial_thoughts += for_thoughts
 
     def charged(self) -> dict[Role, Cost]:
         """The charged totals by role. The policy's seconds are its modelled share of shared work; its weights are read
         once a serial forward, whatever the width."""
         totals = self._charged.by_role()
+        once = self._engine.decode_cost(0, 1)["policy"].weight_bytes if {"policy", "thought"} & set(totals) else 0
         if "policy" in totals:
-            once = self._engine.decode_cost(0, 1)["policy"].weight_bytes
             totals["policy"] = replace(
                 totals["policy"],
                 seconds=self._seconds,
@@ -102,12 +103,11 @@ class Book:
                 weight_bytes=once * self._serial_forwards,
             )
         if "thought" in totals:
-            one = self._engine.thought_cost(1, 1)["thought"]
             totals["thought"] = replace(
                 totals["thought"],
                 naive_flops=self._naive_thought_flops,
-                serial_forwards=one.serial_forwards * self._serial_thoughts,
-                weight_bytes=one.weight_bytes * self._serial_thoughts,
+                serial_forwards=self._serial_thoughts,
+                weight_bytes=once * self._serial_thoughts,
             )
         return totals
 
@@ -121,6 +121,26 @@ class Book:
         flops = _flops(costs)
         self.flops += flops
         return flops
+
+
+def divided(reading: NodeCost, flops: int, generation: Generation) -> list[NodeCost]:
+    """What the steps of one request bear: the first one the reading, each its share of `flops` and seconds by tokens."""
+    tokens = [len(step.tokens) for step in generation.steps]
+    if len(tokens) == 1:
+        return [replace(reading, flops=reading.flops + flops, seconds=generation.seconds)]
+    total = sum(tokens) or 1
+    ends = [0, *accumulate(tokens)]
+    shares = [flops * end // total - flops * start // total for start, end in zip(ends, ends[1:], strict=False)]
+    return [
+        NodeCost(
+            share + (0 if place else reading.flops),
+            0,
+            reading.cached_tokens + (reading.read_tokens + ends[place] if place else 0),
+            0 if place else reading.read_tokens,
+            generation.seconds * own / total,
+        )
+        for place, (share, own) in enumerate(zip(shares, tokens, strict=True))
+    ]
 
 
 def _flops(costs: Mapping[Role, Cost]) -> int:

@@ -6,6 +6,8 @@ cannot be verified counts as wrong and is listed as such.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from isoflop.answers.aggregate import aggregate
@@ -27,7 +29,7 @@ def unscored(live: Live) -> list[Trajectory]:
     """Candidates whose vote needs a reward that nobody has asked for yet."""
     if live.job.strategy.vote == "majority" or live.stop is Stop.ERROR:
         return []
-    return [node for node in live.candidates if node not in live.step_rewards]
+    return [node for node in dict.fromkeys(live.candidates) if node not in live.step_rewards]
 
 
 def conclude(live: Live, ended: float) -> Attempt:
@@ -43,6 +45,8 @@ def conclude(live: Live, ended: float) -> Attempt:
         stop, message = Stop.NO_CANDIDATES, "the strategy returned nothing to vote on"
     elif stop is Stop.FINISHED and any(_cut_by_depth(live, node) for node in live.candidates):
         stop, message = Stop.DEPTH, f"a path reached max_steps={job.sampling.max_steps} and was force-closed"
+    elif stop is Stop.FINISHED and (cut := sum(not node.finished for node in live.candidates)):
+        message = f"{cut} of {len(candidates)} candidates were cut and not closed, as {job.strategy.spec_name} has it"
     seconds = ended - live.started
     return Attempt(
         key=job.key,
@@ -61,6 +65,10 @@ def conclude(live: Live, ended: float) -> Attempt:
         charged=live.book.charged(),
         seconds=seconds,
         overshoot_seconds=max(0.0, seconds - job.budget.seconds) if job.budget.seconds else 0.0,
+        node_costs=tuple(
+            replace(cost, reward_flops=live.scoring_flops[node]) if node in live.scoring_flops else cost
+            for node, cost in zip(live.nodes, live.costs, strict=True)
+        ),
     )
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
-from isoflop.core import Attempt, Origin, Stop
+from isoflop.core import Attempt, Origin
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import Engine
 from isoflop.errors import RewardError, SpecError
@@ -142,7 +142,7 @@ class Driver:
             scores = scores_of(reward, [trajectory for each in wanted for trajectory in each])
         except RewardError as error:
             if len(lives) == 1:
-                lives[0].halt(Stop.ERROR, str(error))
+                lives[0].unrewarded(str(error))
                 return
             for live in lives:
                 self._score_together(reward, [live])
@@ -153,7 +153,7 @@ class Driver:
             try:
                 live.rewarded(scores.part(start, end))
             except RewardError as error:
-                live.halt(Stop.ERROR, str(error))
+                live.unrewarded(str(error))
             start = end
 
     def _timed_out(self) -> dict[Live, None]:

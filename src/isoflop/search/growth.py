@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.core import StepEnd, Trajectory
+from isoflop.cost.ledger import NodeCost
 from isoflop.engines.base import GenerationRequest, Until
 from isoflop.randomness import stream_key
 from isoflop.search.job import Job
@@ -35,7 +36,8 @@ class Growth:
     forced_text: str = ""
     closing: bool = False
     forwards: int = 0
-    thoughts: int = 0
+    waited: int = 0  # forwards that went by for its thoughts alone
+    reading: NodeCost = NodeCost()  # what the generation under way took before its first token
 
 
 class Closers:

@@ -11,11 +11,12 @@ from typing import Any
 
 from isoflop.answers.base import graded
 from isoflop.core import Origin, Outcome, Stop, Trajectory
+from isoflop.cost.ledger import NodeCost
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.errors import SpecError
 from isoflop.rewards.base import Scores, check_rewards
 from isoflop.search.base import Close, Continue, Expand, Grade, Read, Score, Search
-from isoflop.search.book import Book
+from isoflop.search.book import Book, divided
 from isoflop.search.caps import Caps, Share
 from isoflop.search.growth import Closers, Growth, distinct, next_stage, to_closing, to_request
 from isoflop.search.job import Job
@@ -34,7 +35,9 @@ class Live:
         self.root = Trajectory.at(origin)
         self.book = Book(engine)
         self.nodes: list[Trajectory] = []
+        self.costs: list[NodeCost] = []  # of the nodes, but for scoring
         self.step_rewards: dict[Trajectory, tuple[float, ...]] = {}
+        self.scoring_flops: dict[Trajectory, int] = {}
         self.outbox: list[GenerationRequest] = []
         self.growths: dict[int, Growth] = {}
         self.asked: Score | None = None
@@ -46,7 +49,7 @@ class Live:
         self._search: Search = job.strategy.search(self.root)
         self._children: dict[Trajectory, int] = {}
         self._reply: list[Any] = []
-        self._longest = self._most_thoughts = 0
+        self._longest = self._most_waited = 0
 
     def start(self) -> None:
         """Check that the prompt fits, then run the strategy to its first request."""
@@ -65,11 +68,13 @@ class Live:
         growth = self.growths.pop(generation.id)
         forced = len(growth.forced)
         sampled = max(0, sum([len(step.tokens) for step in generation.steps]) - forced)
+        before = self.book.flops
         self.book.made(generation, growth.node.length + forced, sampled)
-        growth.thoughts += self.book.thought(generation, growth.node, growth.forced)
-        for step in generation.steps:
+        growth.waited += self.book.thought(generation, growth.node, growth.forced)
+        costs = divided(growth.reading, self.book.flops - before, generation)
+        for step, cost in zip(generation.steps, costs, strict=True):
             self._children[growth.node] = max(self._children.get(growth.node, 0), growth.index + 1)
-            growth.node = self._add(growth.node.extend(step, growth.index))
+            growth.node = self._add(growth.node.extend(step, growth.index), cost)
             growth.index = 0
         growth.left -= sampled
         growth.forwards += sampled
@@ -82,7 +87,7 @@ class Live:
             return
         growth.reply[growth.position] = growth.node
         self._longest = max(self._longest, growth.forwards)
-        self._most_thoughts = max(self._most_thoughts, growth.thoughts)
+        self._most_waited = max(self._most_waited, growth.waited)
         if not self.growths:
             self._settle()
 
@@ -90,12 +95,21 @@ class Live:
         """Take the rewards that were asked for and go on. Raises RewardError for what is no reward."""
         assert self.asked is not None
         asked, self.asked = self.asked.trajectories, None
-        for spent, charged in zip(scores.spent, scores.charged, strict=True):
-            self.book.scored(spent, charged)
+        flops = [self.book.scored(*costs) for costs in zip(scores.spent, scores.charged, strict=True)]
+        for node, more in zip(asked, flops, strict=False):  # nothing is told of scoring that is free
+            self.scoring_flops[node] = self.scoring_flops.get(node, 0) + more
         for trajectory, rewards in zip(asked, scores.rewards, strict=True):
             check_rewards(trajectory, rewards)
             self.step_rewards[trajectory] = rewards
+        if self._overspent():
+            return
         self._resume(list(scores.rewards))
+
+    def unrewarded(self, message: str) -> None:
+        """The reward failed: stop, with what it computed on the books."""
+        if self.job.reward is not None:
+            self.book.scored(*self.job.reward.untold(self.root.origin.search))
+        self.halt(Stop.ERROR, message)
 
     def halt(self, stop: Stop, message: str) -> None:
         """Stop here; the vote takes what is complete."""
@@ -103,6 +117,18 @@ class Live:
         self.stop, self.message, self.ended, self.asked = stop, message, True, None
         self.outbox.clear()
         self.candidates = tuple(node for node in self.nodes if node.finished)
+
+    def _overspent(self) -> bool:
+        """Whether scoring took more than the reward foresaw, so that the budget is broken: then the search stops."""
+        limit = self.job.budget.flops
+        if limit is None or self.book.flops <= limit or self.stop is not Stop.FINISHED:
+            return False
+        message = f"scoring took more FLOPs than the reward foresaw: {self.book.flops:g}, the budget is {limit:g}"
+        if self.ended:
+            self.stop, self.message = Stop.BUDGET, message
+        else:
+            self.halt(Stop.BUDGET, message)
+        return True
 
     def run_out_of_time(self, limit_seconds: float) -> None:
         """The clock has run out. What is in flight comes back cancelled; the search ends when it has."""
@@ -123,8 +149,8 @@ class Live:
 
     def _settle(self) -> None:
         """All requests of the strategy's last question are answered."""
-        self.book.waited(self._longest, self._most_thoughts)
-        self._longest = self._most_thoughts = 0
+        self.book.waited(self._longest, self._most_waited)
+        self._longest = self._most_waited = 0
         if self.stop is Stop.FINISHED:
             self._resume(self._reply)
         else:
@@ -136,7 +162,7 @@ class Live:
             try:
                 request = self._search.send(reply)
             except StopIteration as end:
-                if all(node.finished for node in end.value):
+                if not self.job.strategy.closes or all(node.finished for node in end.value):
                     self.candidates, self.ended = tuple(end.value), True
                     return
                 self._search, reply = _closed(end.value), None
@@ -206,7 +232,7 @@ class Live:
         base = reopened(node, self.engine, self._children.get(node.parent, 0) if node.parent else 0)
         if base is not node and base is not node.parent:
             self._index(base.parent or self.root)
-            self._add(base)
+            self._add(base, NodeCost())
         return base
 
     def _share(self, growths: Sequence[Growth]) -> Share:
@@ -240,7 +266,7 @@ class Live:
 
     def _launch(self, growth: Growth) -> None:
         request = to_request(growth, self.job, next(self.ids))
-        self.book.read(growth.node, len(growth.forced))
+        growth.reading = self.book.read(growth.node, len(growth.forced))
         self.growths[request.id] = growth
         self.outbox.append(request)
 
@@ -250,8 +276,9 @@ class Live:
         self._children[node] = index + 1
         return index
 
-    def _add(self, node: Trajectory) -> Trajectory:
+    def _add(self, node: Trajectory, cost: NodeCost) -> Trajectory:
         self.nodes.append(node)
+        self.costs.append(cost)
         return node
 
 

@@ -22,8 +22,8 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from isoflop.core import Attempt, Candidate, Channel, Outcome, Problem, Step, StepEnd, Stop, Trajectory
-from isoflop.cost.ledger import ROLES, ZERO, Cost, Role
+from isoflop.core import Attempt, Candidate, Channel, Outcome, Problem, Step, StepEnd, Stop
+from isoflop.cost.ledger import ROLES, ZERO, Cost, NodeCost, Role
 from isoflop.thought import Thought
 
 COLUMNS = (
@@ -59,12 +59,13 @@ _SWAP = sys.byteorder == "big"
 @dataclass(frozen=True, slots=True)
 class Node:
     """A stored step with its place in the tree: `parent` is an index into the nodes, None below the prompt; `path` the
-    child indices from the prompt on; `reward` the step's own, None where it was not scored."""
+    child indices from the prompt on; `reward` the step's own, None where it was not scored; `cost` None in old runs."""
 
     parent: int | None
     path: tuple[int, ...]
     step: Step
     reward: float | None
+    cost: NodeCost | None = None
 
     @property
     def depth(self) -> int:
@@ -156,7 +157,7 @@ class Record:
 
 def encode(attempt: Attempt, arm: int, problem: int, prompt: str | None) -> tuple[Any, ...]:
     """One row, values in the order of `COLUMNS`; `arm` and `problem` are places in the study, `prompt` a text's key."""
-    tree, tokens, logprobs = _encode_tree(attempt.nodes, attempt.rewards)
+    tree, tokens, logprobs = _encode_tree(attempt)
     votes = [(c.node, c.answer, c.label, c.weight, int(c.fallback), c.outcome.value) for c in attempt.candidates]
     return (
         arm,
@@ -231,22 +232,31 @@ def decode_steps(text: str, tokens: bytes, logprobs: bytes) -> list[Step]:
     return _steps_of(json.loads(text), tokens, logprobs)
 
 
-def _encode_tree(nodes: Sequence[Trajectory], rewards: Sequence[float | None]) -> tuple[str, bytes, bytes]:
+def _encode_tree(attempt: Attempt) -> tuple[str, bytes, bytes]:
+    nodes = attempt.nodes
     place = {id(node): index for index, node in enumerate(nodes)}
     own, tokens, logprobs = encode_steps([node.step for node in nodes if node.step is not None])
     # A parent that is not among the nodes is the root: the prompt itself, which has no step.
     parents = [place.get(id(node.parent), -1) for node in nodes]
-    links = json.dumps({"parent": parents, "index": [node.path[-1] for node in nodes], "reward": list(rewards)})
-    return f"{links[:-1]}, {own[1:]}", tokens, logprobs
+    links: dict[str, Any] = {
+        "parent": parents,
+        "index": [node.path[-1] for node in nodes],
+        "reward": list(attempt.rewards),
+    }
+    if attempt.node_costs:
+        links["cost"] = [astuple(cost) for cost in attempt.node_costs]
+    return f"{json.dumps(links)[:-1]}, {own[1:]}", tokens, logprobs
 
 
 def _decode_tree(tree: str, tokens: bytes, logprobs: bytes) -> tuple[Node, ...]:
     columns = json.loads(tree)
     nodes: list[Node] = []
     steps = _steps_of(columns, tokens, logprobs)
-    for parent, index, reward, step in zip(columns["parent"], columns["index"], columns["reward"], steps, strict=True):
+    costs = [NodeCost(*cost) for cost in columns["cost"]] if "cost" in columns else [None] * len(steps)
+    links = zip(columns["parent"], columns["index"], columns["reward"], strict=True)
+    for (parent, index, reward), step, cost in zip(links, steps, costs, strict=True):
         path = (*(nodes[parent].path if parent >= 0 else ()), index)
-        nodes.append(Node(parent if parent >= 0 else None, path, step, reward))
+        nodes.append(Node(parent if parent >= 0 else None, path, step, reward, cost))
     return tuple(nodes)
 
 

@@ -14,7 +14,8 @@
     reward = ["logprob()", "random()"]
     budget = {tokens = 4096}
 
-Lists multiply: an `[[arms]]` table stands for every combination of its values. Without `[[arms]]` the keys at the top
+Lists multiply: an `[[arms]]` table stands for every combination of its values. `protocol = "as-published"` runs an arm
+by the published study's rules (`protocol.py`). Without `[[arms]]` the keys at the top
 are the only table.
 """
 
@@ -31,11 +32,12 @@ from isoflop import specs
 from isoflop.cost.ledger import Budget
 from isoflop.errors import StudyError, did_you_mean
 from isoflop.specs import Spec
+from isoflop.studies.protocol import AsPublished, protocol_of
 from isoflop.studies.spec import DEFAULT_PROMPT, Arm, Study, engine_of
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_AXES = ("model", "strategy", "reward", "prompt", "sampling", "budget")
-_DEFAULTS: dict[str, Any] = {"reward": None, "prompt": DEFAULT_PROMPT, "sampling": "sampling()", "budget": None}
+_AXES = ("model", "strategy", "reward", "prompt", "sampling", "budget", "protocol")
+_DEFAULTS: dict[str, Any] = {"reward": None, "prompt": DEFAULT_PROMPT, "sampling": "sampling()"}
 _TYPES: dict[str, tuple[type, str]] = {
     "name": (str, "a text"),
     "problems": (str, "a text such as \"gsm8k(path='test.jsonl')\""),
@@ -109,10 +111,10 @@ def arms_of(table: Mapping[str, Any], where: str) -> list[Arm]:
         if key not in table:
             raise StudyError(f"{where}: {key} is missing; give it here or at the top of the study")
     choices = [_choices(axis, table.get(axis, _DEFAULTS.get(axis)), where) for axis in _AXES]
-    made = [
-        Arm(engine=engine, strategy=strategy, reward=reward, prompt=prompt, sampling=sampling, budget=budget)
-        for engine, strategy, reward, prompt, sampling, budget in itertools.product(*choices)
-    ]
+    made = []
+    for engine, strategy, reward, prompt, sampling, budget, protocol in itertools.product(*choices):
+        arm = Arm(engine=engine, strategy=strategy, reward=reward, prompt=prompt, sampling=sampling, budget=budget)
+        made.append(arm if protocol is None else _by(protocol, arm, where))
     name = table.get("name", "")
     if not isinstance(name, str):
         raise StudyError(f"{where}: name = {name!r} is not a text")
@@ -144,10 +146,19 @@ def _choices(axis: str, value: Any, where: str) -> list[Any]:
         raise StudyError(f"{where}: {axis} = {value!r}: {error}") from None
 
 
+def _by(protocol: AsPublished, arm: Arm, where: str) -> Arm:
+    try:
+        return protocol.applied(arm)
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from None
+
+
 def _expanded(axis: str, item: Any) -> list[Any]:
     """The values that one entry stands for."""
     if axis == "budget":
         return [_budget(item)]
+    if axis == "protocol" and (item is None or isinstance(item, str)):
+        return [None if item is None else protocol_of(item)]
     if isinstance(item, Spec) or (item is None and axis == "reward"):
         return [item]
     if not isinstance(item, str):

@@ -4,6 +4,8 @@
     documents[0].text, documents[0].traces
     window = Windows(tokenizer, documents, length=256, seed=0).batch(step=3, size=8)
 
+A row's `prompt_chars` first characters are given and not learnt: nothing is lost by predicting them badly.
+
 A document longer than the window gives a window by chance, another each time it comes round; a shorter one is filled up
 on the right. What a step sees follows from the seed and its number alone: a resumed run sees what it would have seen.
 """
@@ -26,11 +28,13 @@ from isoflop.quietstar.training.traces import PlacedTrace, Trace, place_traces, 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text, where it came from, and what is to be thought in it where that is known."""
+    """A text, where it came from, and what is to be thought in it where that is known. Its first `prompt_chars`
+    characters are given, not learnt."""
 
     text: str
     where: str
     traces: tuple[Trace, ...] = ()
+    prompt_chars: int = 0
 
 
 def read_documents(source: str, column: str = "text") -> list[Document]:
@@ -47,8 +51,12 @@ def read_documents(source: str, column: str = "text") -> list[Document]:
 
 
 def _document(row: Row, column: str, where: str) -> Document:
-    text = text_in(row, column, where)
-    return Document(text, where, traces_in(row, text, where))
+    text, given = text_in(row, column, where), row.get("prompt_chars", 0)
+    if not isinstance(given, int) or not 0 <= given < len(text):
+        raise ProblemError(
+            f"{where}: prompt_chars={given!r} must count characters before the text that is learnt, 0 to {len(text) - 1}"
+        )
+    return Document(text, where, traces_in(row, text, where), given)
 
 
 def _read_files(path: Path, column: str) -> list[Document]:
@@ -68,11 +76,22 @@ def _read_files(path: Path, column: str) -> list[Document]:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Ids of a window, how many of them are given, and its traces."""
+
+    ids: list[int]
+    given: int
+    traces: list[PlacedTrace]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """ids [B, S], which are real, the text of each token, and the traces that have a token after them."""
+    """ids [B, S], which are real and which are learnt, too, the text of each token, and the traces that have a token
+    after them."""
 
     ids_BS: torch.Tensor
     real_BS: torch.Tensor
+    learnt_BS: torch.Tensor
     texts: list[list[str]]
     traces: list[list[PlacedTrace]]
 
@@ -96,22 +115,23 @@ class Windows:
         """The first window of each of these documents."""
         return self._batched([self._cut(self.documents[number], 0) for number in numbers])
 
-    def _batched(self, rows: list[tuple[list[int], list[PlacedTrace]]]) -> Batch:
-        ids_BS, real_BS = torch.zeros(2, len(rows), self.length, dtype=torch.long).unbind(0)
-        for place, (ids, _) in enumerate(rows):
-            ids_BS[place, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-            real_BS[place, : len(ids)] = 1
-        texts = [[self.tokenizer.decode([token]) for token in ids] for ids, _ in rows]
-        return Batch(ids_BS, real_BS, texts, [traces for _, traces in rows])
+    def _batched(self, rows: list[Window]) -> Batch:
+        ids_BS, real_BS, learnt_BS = torch.zeros(3, len(rows), self.length, dtype=torch.long).unbind(0)
+        for place, row in enumerate(rows):
+            ids_BS[place, : len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
+            real_BS[place, : len(row.ids)] = 1
+            learnt_BS[place, row.given : len(row.ids)] = 1
+        texts = [[self.tokenizer.decode([token]) for token in row.ids] for row in rows]
+        return Batch(ids_BS, real_BS, learnt_BS, texts, [row.traces for row in rows])
 
-    def _drawn(self, number: int) -> tuple[list[int], list[PlacedTrace]]:
+    def _drawn(self, number: int) -> Window:
         turn, place = divmod(number, len(self.documents))
         random = np.random.default_rng((self.seed, turn))
         document = self.documents[int(random.permutation(len(self.documents))[place])]
         return self._cut(document, float(np.random.default_rng((self.seed, turn, place)).random()))
 
-    def _cut(self, document: Document, share: float) -> tuple[list[int], list[PlacedTrace]]:
-        """The window that begins at a `share` of the places where it can, and its traces."""
+    def _cut(self, document: Document, share: float) -> Window:
+        """The window that begins at a `share` of the places where it can."""
         tokenized = self.tokenizer(document.text, return_offsets_mapping=True)
         ids, ends = tokenized["input_ids"], [end for _, end in tokenized["offset_mapping"]]
         for at, token in enumerate(ids):
@@ -125,4 +145,5 @@ class Windows:
         start = int(share * (max(0, len(ids) - self.length) + 1))
         window = ids[start : start + self.length]
         moved = [PlacedTrace(trace.place - start, trace.ids) for trace in traces]
-        return window, [trace for trace in moved if 0 <= trace.place < len(window) - 1]
+        given = sum(begin < document.prompt_chars for begin, _ in tokenized["offset_mapping"]) - start
+        return Window(window, max(0, given), [trace for trace in moved if 0 <= trace.place < len(window) - 1])

@@ -7,12 +7,14 @@ It takes no gradient and moves no weight: that is `loop.py`. Legend as in `rollo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from isoflop.quietstar.loss import Losses, corrected_losses, faithful_losses, seeded_losses
 from isoflop.quietstar.model import ThoughtModel
-from isoflop.quietstar.rollout import Rollout, draw_and_roll_out, roll_out
+from isoflop.quietstar.rollout import IGNORED, Rollout, draw_and_roll_out, roll_out
 from isoflop.quietstar.training.data import Batch
 from isoflop.quietstar.training.positions import parse_positions
 from isoflop.quietstar.training.settings import Training
@@ -28,10 +30,9 @@ class TrainingStep(nn.Module):
 
     def forward(self, batch: Batch, micro: int, seeded: bool) -> tuple[Losses, Rollout]:
         """Think about a batch and score it; `micro` counts batches from the start of the run."""
+        rollout = _learnt(self._seeded(batch) if seeded else self._drawn(batch, micro), batch)
         if seeded:
-            rollout = self._seeded(batch)
             return seeded_losses(self.model, rollout), rollout
-        rollout = self._drawn(batch, micro)
         objective = corrected_losses if self.settings.recipe == "corrected" else faithful_losses
         return objective(self.model, rollout), rollout
 
@@ -69,6 +70,12 @@ def anchors_of(batch: Batch, positions: str, seed: tuple[int, ...]) -> tuple[tor
     """Where a batch thinks [B, A], and which of these places count."""
     traces = [[trace.place for trace in row] for row in batch.traces]
     return parse_positions(positions).anchors(batch.texts, batch.real_BS, seed, traces)
+
+
+def _learnt(rollout: Rollout, batch: Batch) -> Rollout:
+    """Without labels for tokens that are given; the position before the first learnt one predicts it."""
+    learnt_BS = batch.learnt_BS.roll(-1, 1).bool().to(rollout.labels_BS.device)
+    return replace(rollout, labels_BS=rollout.labels_BS.masked_fill(~learnt_BS, IGNORED))
 
 
 def drawn(logits_BCW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
