@@ -21,7 +21,6 @@ from isoflop.quietstar import ThoughtModel
 from isoflop.quietstar.training.data import read_documents
 from isoflop.quietstar.training.loop import train
 from isoflop.quietstar.training.positions import parse_positions
-from isoflop.quietstar.training.settings import Training
 
 KILLED_AFTER_STEP_3 = """
 import json, os, signal, sys
@@ -29,18 +28,6 @@ from isoflop.quietstar.training.loop import train
 from isoflop.quietstar.training.settings import Training
 train(Training(**json.loads(sys.argv[1])), lambda line: line["step"] == 3 and os.kill(os.getpid(), signal.SIGKILL))
 """
-
-
-@pytest.fixture
-def settings(tiny_llama_folder, tmp_path):
-    data = tmp_path / "text.jsonl"
-    data.write_text(
-        "".join(json.dumps({"text": f"{n} + {n} = {2 * n}\nThe answer is {2 * n}."}) + "\n" for n in range(7))
-    )
-    small = {"n_ahead": 5, "talk": 2, "length": 12, "batch": 2, "accumulate": 2, "positions": "random(4)"}
-    rates = {"base_rate": 1e-3, "vector_rate": 1e-3, "head_rate": 1e-2, "warmup_steps": 1}
-    out = str(tmp_path / "run")
-    return Training(str(tiny_llama_folder), str(data), out, steps=4, save_every=2, **small, **rates)
 
 
 def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(settings, tmp_path):

@@ -109,7 +109,9 @@ class RemoteEngine(Engine):
         if refusal is not None:
             return Generation(request.id, (), error=refusal)
         if request.top_k and self.dialect.all_tokens is None:
-            return Generation(request.id, (), error=f"this server takes no top_k, and the arm has top_k={request.top_k}")
+            return Generation(
+                request.id, (), error=f"this server takes no top_k, and the arm has top_k={request.top_k}"
+            )
         if self.dialect.continues or (request.parent.step is None and not request.forced):
             return None
         if request.closing:  # it cannot be made to answer, so it has not answered
@@ -222,9 +224,7 @@ class _Written:
         cost = pricer.prefill_cost(cached, read - cached, rows=rows) + pricer.decode_cost(read, new - 1, rows=rows)
         held = (read + new) * pricer.kv_bytes_per_token
         # The second cost's context is the first one's tokens, and no cache of the server's.
-        self.cost += replace(
-            cost, cached_tokens=cached, new_tokens=new, kv_held_bytes=held, seconds=meter.seconds
-        )
+        self.cost += replace(cost, cached_tokens=cached, new_tokens=new, kv_held_bytes=held, seconds=meter.seconds)
         self.seconds += meter.seconds
 
     def _check(self, expected: int, usage: Usage) -> None:

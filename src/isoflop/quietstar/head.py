@@ -6,6 +6,9 @@ they are. Row 0 of an embedding, times 100, is the vector; row 1, a log-deviatio
     parameters = ThoughtParameters(hidden_size=64)
     weight = parameters.weight(base_hidden, thought_hidden)         # [...], any real number: there is no sigmoid
 
+Ours may have a gate besides, which tells from the plain state whether to think at all (`gate_head`, after Fu et al.
+2025, Think at Hard, arXiv 2511.08577). The reference has none.
+
 Zelikman et al. 2024 (arXiv 2403.09629), section 4.3.
 """
 
@@ -43,6 +46,15 @@ class ThoughtParameters(nn.Module):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         nn.init.zeros_(linears[-1].weight)
+        self.gate_head: nn.Linear | None = None
+
+    def add_gate(self) -> nn.Linear:
+        """The gate, a new one if there is none: it starts undecided."""
+        if self.gate_head is None:
+            self.gate_head = nn.Linear(self.start_embedding.shape[1], 1).to(self.start_embedding)
+            nn.init.zeros_(self.gate_head.weight)
+            nn.init.zeros_(self.gate_head.bias)
+        return self.gate_head
 
     @property
     def start(self) -> torch.Tensor:

@@ -162,7 +162,7 @@ class ThoughtModel(nn.Module):
         # rows in one block: over any other layout torch copies the whole head for each of its outer dimensions
         rows_MH = hidden.reshape(-1, hidden.shape[-1])
         logits_MW: torch.Tensor = self.base.get_output_embeddings()(rows_MH).float() * self._scale
-        logits = logits_MW.view(*hidden.shape[:-1], -1)
+        logits = logits_MW.view(*hidden.shape[:-1], logits_MW.shape[-1])
         return logits if self._softcap is None else torch.tanh(logits / self._softcap) * self._softcap
 
     def thought_logits(self, hidden: torch.Tensor) -> torch.Tensor:

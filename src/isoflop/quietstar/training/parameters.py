@@ -1,6 +1,6 @@
-"""What is trained, at which learning rate: the base model's weights, start and end vectors, the talk head.
+"""What is trained, at which learning rate: the base model's weights or adapters on them, the thought's own parameters.
 
-    groups = groups_of(step.model, settings)               # for an optimiser; each has a `name` and its `full_rate`
+    groups = groups_of(model, settings)               # for an optimiser; each has a `name` and its `full_rate`
 
 A rate of 0 trains nothing of its group, and keeps no gradient and no moments for it.
 """
@@ -11,17 +11,23 @@ from typing import Any
 
 from isoflop.errors import SpecError
 from isoflop.quietstar.model import ThoughtModel
+from isoflop.quietstar.training.lora import put_adapters
 from isoflop.quietstar.training.settings import Training
 
 
 def groups_of(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
-    """Groups of parameters, set to keep a gradient; all others are frozen."""
+    """Groups of parameters, set to keep a gradient; all others are frozen. Adapters are put on where wanted."""
     parameters = model.thought_parameters
-    groups = {
-        "base": (list(model.base.parameters()), settings.base_rate),
-        "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
-        "head": (list(parameters.talk_head.parameters()), settings.head_rate),
-    }
+    rank, rate = settings.lora_rank, settings.rate_of_base
+    adapters = put_adapters(model.base, rank, settings.seed) if rank and rate else None
+    groups = {"base": (list(model.base.parameters()) if adapters is None else adapters, rate)}
+    if settings.recipe != "distilled":
+        groups |= {
+            "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
+            "head": (list(parameters.talk_head.parameters()), settings.head_rate),
+        }
+        if settings.gate_rate:
+            groups["gate"] = (list(parameters.add_gate().parameters()), settings.gate_rate)
     model.requires_grad_(False)
     trained = [
         {"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items() if rate

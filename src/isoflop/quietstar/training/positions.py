@@ -3,8 +3,8 @@
     places = parse_positions("random(16)")
     anchors_BA, used_BA = places.anchors(texts, real_BS, seed=(0, 7))
 
-A boundary is a line's end, or the mark that is given: `boundary('= ')` thinks after each `= `, right before what stands
-behind it. Legend: B sequences, S positions, A anchors of a sequence (the longest row's; others are filled up, not used).
+A boundary is a line's end, or the mark that is given: `boundary('= ')` thinks after each `= `, right before what comes
+then. Legend: B sequences, S positions, A anchors of a sequence (the longest row's; others are filled up, not used).
 """
 
 from __future__ import annotations

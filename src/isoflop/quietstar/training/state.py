@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from isoflop.errors import StoreError
-from isoflop.quietstar.checkpoint import save_checkpoint
+from isoflop.quietstar.checkpoint import save_thoughts
 from isoflop.quietstar.model import ThoughtModel
+from isoflop.quietstar.training.average import PlainAverage
+from isoflop.quietstar.training.lora import merged_state
 from isoflop.quietstar.training.settings import Training
 
 SETTINGS, RESUME = "training.json", "resume.pt"
@@ -61,32 +63,43 @@ def newest(out: Path) -> int:
     return max((int(path.name[11:]) for path in out.glob("checkpoint-??????")), default=0)
 
 
-def save(out: Path, step: int, model: ThoughtModel, tokenizer: Any, module: nn.Module, optimizer: Any) -> None:
-    """Written aside and renamed."""
-    aside, before = out / "unfinished", folder_of(out, newest(out))
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    if model.base_is_frozen and before.is_dir():
-        _share_base(before, aside)
-    else:
-        model.base.save_pretrained(aside)
-    save_checkpoint(None, model.thought_parameters, model.config, aside)
-    tokenizer.save_pretrained(aside)
-    torch.save(
-        {
-            "weights": get_model_state_dict(module, options=_options()),
-            "optimizer": get_optimizer_state_dict(module, optimizer, options=_options()),
-        },
-        aside / RESUME,
-    )
-    os.replace(aside, folder_of(out, step))
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """All that moves in a run: the model inside the module that is trained, optimiser, the average that follows."""
 
+    model: ThoughtModel
+    module: nn.Module
+    optimizer: Any
+    average: PlainAverage | None = None
 
-def restore(folder: Path, module: nn.Module, optimizer: Any) -> None:
-    """Put trained weights and the optimiser's moments back."""
-    state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
-    set_model_state_dict(module, state["weights"], options=_options(strict=False))
-    set_optimizer_state_dict(module, optimizer, state["optimizer"], options=_options())
+    def save(self, out: Path, step: int, tokenizer: Any, *, plain: bool) -> None:
+        """Written aside and renamed. `plain` leaves the thoughts out."""
+        aside, before = out / "unfinished", folder_of(out, newest(out))
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        if self.model.base_is_frozen and before.is_dir():
+            _share_base(before, aside)
+        else:
+            self.model.base.save_pretrained(aside, state_dict=merged_state(self.model.base))
+        if not plain:
+            save_thoughts(self.model.thought_parameters, self.model.config, aside)
+        tokenizer.save_pretrained(aside)
+        state = {
+            "weights": get_model_state_dict(self.module, options=_options()),
+            "optimizer": get_optimizer_state_dict(self.module, self.optimizer, options=_options()),
+            "average": self.average.weights if self.average else {},
+        }
+        torch.save(state, aside / RESUME)
+        os.replace(aside, folder_of(out, step))
+
+    def restore(self, folder: Path) -> None:
+        """Put trained weights and the optimiser's moments back."""
+        state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
+        set_model_state_dict(self.module, state["weights"], options=_options(strict=False))
+        set_optimizer_state_dict(self.module, self.optimizer, state["optimizer"], options=_options())
+        if self.average:
+            device = self.model.device
+            self.average.weights = {name: value.to(device) for name, value in state["average"].items()}
 
 
 def _share_base(before: Path, folder: Path) -> None:
