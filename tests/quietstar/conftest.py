@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from thinking_engines import NAMES
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from isoflop.quietstar import ThoughtModel
 from isoflop.quietstar.config import ThoughtConfig
@@ -19,7 +20,7 @@ THOUGHT_IDS = (382, 383)
 Build = Callable[..., ThoughtModel]
 
 
-def with_random_thoughts(base: Any, n_ahead: int, seed: int = 1) -> ThoughtModel:
+def with_random_thoughts(base: Any, n_ahead: int, seed: int = 1, ids: tuple[int, ...] = THOUGHT_IDS) -> ThoughtModel:
     """Vectors and a talk head large enough that every input of a thought moves the logits."""
     plain = ThoughtModel.put_on(base, n_ahead=n_ahead, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -29,7 +30,7 @@ def with_random_thoughts(base: Any, n_ahead: int, seed: int = 1) -> ThoughtModel
             vector.copy_(torch.randn(vector.shape, generator=generator) * 0.01)
         for weight in parameters.talk_head.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
-    return ThoughtModel(base, parameters, ThoughtConfig(n_ahead, THOUGHT_IDS)).eval()
+    return ThoughtModel(base, parameters, ThoughtConfig(n_ahead, ids)).eval()
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +65,15 @@ def settings(tiny_llama_folder: Path, tmp_path: Path) -> Training:
     rates = {"base_rate": 1e-3, "vector_rate": 1e-3, "head_rate": 1e-2, "warmup_steps": 1}
     out = str(tmp_path / "run")
     return Training(str(tiny_llama_folder), str(data), out, steps=4, save_every=2, **small, **rates)
+
+
+@pytest.fixture(scope="session")
+def folders(tiny_models: dict[str, Path], tmp_path_factory: Any, on_a_plain_model: Any) -> dict[str, Path]:
+    """Checkpoints with random thoughts, and their tokenizers."""
+    found = {}
+    for name in NAMES:
+        found[name] = tmp_path_factory.mktemp("thinking") / name
+        base = AutoModelForCausalLM.from_pretrained(tiny_models[name]).eval()
+        on_a_plain_model(base, 8).save(found[name])
+        AutoTokenizer.from_pretrained(tiny_models[name]).save_pretrained(found[name])
+    return found

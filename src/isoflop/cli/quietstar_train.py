@@ -44,6 +44,7 @@ def train(
     head_rate: Annotated[float, typer.Option("--head-rate", help="... of the talk head.")] = 1e-4,
     warmup_steps: Annotated[int, typer.Option("--warmup-steps", help="Steps of linear warm-up.")] = 20,
     precision: Annotated[str, typer.Option("--precision", help="no or bf16; weights stay in float32.")] = "no",
+    optimizer: Annotated[str, typer.Option("--optimizer", help="adamw, or muon for matrices of the base.")] = "adamw",
     save_every: Annotated[int, typer.Option("--save-every", help="Steps between checkpoints.")] = 100,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     shorten: Annotated[str, typer.Option("--shorten", help="n_ahead of later parts of the run: '12, 8'.")] = "",

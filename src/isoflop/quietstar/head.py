@@ -46,14 +46,13 @@ class ThoughtParameters(nn.Module):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         nn.init.zeros_(linears[-1].weight)
-        self.gate_head: nn.Linear | None = None
+        self.gate_head: GateHead | None = None
 
-    def add_gate(self) -> nn.Linear:
+    def add_gate(self) -> GateHead:
         """The gate, a new one if there is none: it starts undecided."""
         if self.gate_head is None:
-            self.gate_head = nn.Linear(self.start_embedding.shape[1], 1).to(self.start_embedding)
-            nn.init.zeros_(self.gate_head.weight)
-            nn.init.zeros_(self.gate_head.bias)
+            like = self.start_embedding
+            self.gate_head = GateHead(like.new_zeros(1, like.shape[1]), like.new_zeros(1))
         return self.gate_head
 
     @property
@@ -83,3 +82,23 @@ class ThoughtParameters(nn.Module):
         weight = self.weight(base_hidden, thought_hidden)
         share = weight[..., None]
         return (1 - share) * base_hidden + share * thought_hidden, weight
+
+
+class GateHead(nn.Module):
+    """Whether a thought before the next token is worth its cost, told from the plain state alone: a probability.
+
+    Its tensors are `gate_head.weight` [1, H] and `gate_head.bias` [1], among those of a thought.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
+
+    def forward(self, base_hidden: torch.Tensor) -> torch.Tensor:
+        """Plain states [..., H] -> probabilities [...]."""
+        return torch.sigmoid(self.log_odds(base_hidden))
+
+    def log_odds(self, base_hidden: torch.Tensor) -> torch.Tensor:
+        """Of the same probabilities."""
+        with torch.autocast(base_hidden.device.type, enabled=False):  # one number a place is to be exact
+            return nn.functional.linear(base_hidden.float(), self.weight.float(), self.bias.float())[..., 0]

@@ -3,7 +3,7 @@
     loss, figures = gate_loss(model, rollout, losses.reward_BPA, nats=0.05)
 
 Binary cross-entropy on 1[mean nats saved by the place's thoughts > nats]. It is trained on what was measured and moves
-nothing but itself. An engine thinks where `sigmoid(gate_head(plain state))` is above its threshold. After Fu et al.
+nothing but itself. An engine with `think="gate(t, by='head')"` thinks where it is above t. After Fu et al.
 2025 (Think at Hard, arXiv 2511.08577). Legend as in `rollout.py`.
 """
 
@@ -24,7 +24,7 @@ def gate_loss(
     gate = model.thought_parameters.add_gate()
     gain_BA = reward_BPA.mean(1)
     counts_BA = ~gain_BA.isnan()
-    logit_BA = gate(rollout.ahead(rollout.visible_BSH.detach())[:, 0].float())[..., 0].float()
+    logit_BA = gate.log_odds(rollout.ahead(rollout.visible_BSH.detach())[:, 0])
     paid_BA = (gain_BA > nats).float()
     losses_BA = binary_cross_entropy_with_logits(logit_BA, paid_BA, reduction="none") * counts_BA
     places = counts_BA.sum().clamp(min=1)

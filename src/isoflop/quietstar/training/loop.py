@@ -24,7 +24,7 @@ from isoflop.errors import MissingExtraError, SpecError
 from isoflop.quietstar.training.average import PlainAverage
 from isoflop.quietstar.training.data import Windows, read_documents
 from isoflop.quietstar.training.opening import lengths_of, open_model, seed_filler
-from isoflop.quietstar.training.parameters import groups_of, rate_share
+from isoflop.quietstar.training.parameters import optimizer_of, rate_share
 from isoflop.quietstar.training.samples import Sample, samples_of
 from isoflop.quietstar.training.settings import Training
 from isoflop.quietstar.training.shorten import n_ahead_at
@@ -76,7 +76,7 @@ class Run:
         self._windows = Windows(self.tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
         filler = seed_filler(settings, model, documents, self.tokenizer)
         teacher = deepcopy(model).requires_grad_(False) if settings.recipe == "distilled" else None
-        optimizer = torch.optim.AdamW(groups_of(model, settings), weight_decay=0.001)
+        optimizer = optimizer_of(model, settings)
         average = PlainAverage(model.base, settings.reward_decay) if settings.reward_decay else None
         step = (
             TrainingStep(model, settings, filler, average) if teacher is None else Distilling(model, settings, teacher)

@@ -1,6 +1,6 @@
 """What is trained, at which learning rate: the base model's weights or adapters on them, the thought's own parameters.
 
-    groups = groups_of(model, settings)               # for an optimiser; each has a `name` and its `full_rate`
+    optimizer = optimizer_of(model, settings)         # each of its groups has a `name` and its `full_rate`
 
 A rate of 0 trains nothing of its group, and keeps no gradient and no moments for it.
 """
@@ -9,10 +9,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from isoflop.errors import SpecError
 from isoflop.quietstar.model import ThoughtModel
 from isoflop.quietstar.training.lora import put_adapters
 from isoflop.quietstar.training.settings import Training
+from isoflop.runtime.optimizers import MuonAdamW, muon_groups
+
+WEIGHT_DECAY = 0.001
+
+
+def optimizer_of(model: ThoughtModel, settings: Training) -> torch.optim.Optimizer:
+    """Of all that is trained."""
+    groups = groups_of(model, settings)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    base = muon_groups(model.base.named_parameters(), settings.rate_of_base, "base ")
+    return MuonAdamW([*base, *({**group, "muon": False} for group in groups[1:])], weight_decay=WEIGHT_DECAY)
 
 
 def groups_of(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:

@@ -18,13 +18,15 @@ from isoflop.quietstar.training.shorten import parse_lengths
 RECIPES = ("corrected", "faithful", "distilled")
 CONTROLS = ("none", "fillers", "shuffled", "mixing 0", "never")
 PRECISIONS = ("no", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
 class Training:
     """One run. `thoughts` are drawn at each position and are each other's baseline; `talk` tokens are predicted after
     each. `n_ahead` is the checkpoint's own where none is given, 8 for new thoughts. A learning rate for each group;
-    `faithful` is the reference's objective, not its learning rates.
+    `faithful` is the reference's objective, not its learning rates. `optimizer="muon"` steps the base model's matrices
+    by Muon: for small models that still have much to learn.
 
     The first `seeded_steps` steps learn the thoughts that come with the text (`traces.py`), and so does each later step
     with the chance `seeded_share`; `filler` is the text whose first token fills a short one up.
@@ -56,6 +58,7 @@ class Training:
     head_rate: float = 1e-4
     warmup_steps: int = 20
     precision: str = "no"
+    optimizer: str = "adamw"
     save_every: int = 100
     seed: int = 0
     shorten: str = ""
@@ -65,7 +68,8 @@ class Training:
     control: str = "none"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("recipe", RECIPES), ("precision", PRECISIONS), ("control", CONTROLS)):
+        choices = {"recipe": RECIPES, "precision": PRECISIONS, "optimizer": OPTIMIZERS, "control": CONTROLS}
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise SpecError(f"{name}={value!r} is unknown{did_you_mean(value, allowed)}")
@@ -81,6 +85,10 @@ class Training:
         if self.lora_rank < 0 or not 0 <= self.reward_decay < 1:
             raise SpecError(
                 f"lora_rank={self.lora_rank} must be at least 0, reward_decay={self.reward_decay} from 0 to below 1"
+            )
+        if self.optimizer == "muon" and (self.lora_rank or not self.rate_of_base):
+            raise SpecError(
+                "optimizer='muon' steps the base model's own matrices: with lora_rank or base_rate=0 use adamw"
             )
         if self.control == "shuffled" and self.batch < 2:
             raise SpecError("control='shuffled' takes another window's thoughts: batch must be at least 2")

@@ -18,13 +18,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from isoflop.errors import StoreError
 from isoflop.quietstar.checkpoint import save_thoughts
@@ -85,8 +78,8 @@ class Trained:
             save_thoughts(self.model.thought_parameters, self.model.config, aside)
         tokenizer.save_pretrained(aside)
         state = {
-            "weights": get_model_state_dict(self.module, options=_options()),
-            "optimizer": get_optimizer_state_dict(self.module, self.optimizer, options=_options()),
+            "weights": {name: value.detach() for name, value in self._trained()},
+            "optimizer": self.optimizer.state_dict(),
             "average": self.average.weights if self.average else {},
         }
         torch.save(state, aside / RESUME)
@@ -95,11 +88,16 @@ class Trained:
     def restore(self, folder: Path) -> None:
         """Put trained weights and the optimiser's moments back."""
         state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
-        set_model_state_dict(self.module, state["weights"], options=_options(strict=False))
-        set_optimizer_state_dict(self.module, self.optimizer, state["optimizer"], options=_options())
+        with torch.no_grad():
+            for name, value in self._trained():
+                value.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             device = self.model.device
             self.average.weights = {name: value.to(device) for name, value in state["average"].items()}
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
 
 
 def _share_base(before: Path, folder: Path) -> None:
@@ -107,7 +105,3 @@ def _share_base(before: Path, folder: Path) -> None:
     for path in before.iterdir():
         if path.name in ("config.json", "generation_config.json") or path.name.startswith("model"):
             os.link(path, folder / path.name)
-
-
-def _options(strict: bool = True) -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=strict)
