@@ -1,9 +1,9 @@
 """Seconds of a thought token: cached and thinking ahead, against the twin that recomputes everything and a plain token.
 
 One sequence, one thread, n_ahead 8, temperature 1, all in turns. The talk head gives one constant weight, set so that
-the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share: of the random model on
-text that the plain model wrote, of a real one on text that thinking ahead writes. The share is measured again on the text
-of the timed runs, beside the share of drafts that stayed.
+the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share: of the random model
+on text that the plain model wrote, of a real one on text that thinking ahead writes. The share is measured again on the
+text of the timed runs, beside the share of drafts that stayed.
 
 Without MODEL: a random Llama of hidden size 256, 4 layers, vocabulary 2002, float32. The twin runs every position
 through the whole model at every token; it is run at every length, some of the lengths in each turn. With MODEL: that
