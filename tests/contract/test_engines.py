@@ -41,13 +41,16 @@ def server(folder: Path, dialect: str) -> FakeServer:
 
 def remote(dialect: str, **fields: Any) -> Callable[[Path], EngineSpec]:
     """An engine on that server, priced as the random Llama."""
-    return lambda folder: Remote(server(folder, dialect).url, "toy", tokenizer=str(folder), context_tokens=256, **fields)
+    return lambda folder: Remote(
+        server(folder, dialect).url, "toy", tokenizer=str(folder), context_tokens=256, **fields
+    )
 
 
 SPECS: dict[str, Callable[[Path], EngineSpec]] = {
     "local": lambda folder: Local(str(folder), context_tokens=256, memory_gb=0.02),
     "naive": lambda folder: Naive(str(folder), context_tokens=256),
     "quietstar": lambda folder: QuietStar(str(thinking(folder)), context_tokens=256, memory_gb=0.02),
+    "quietstar_ahead": lambda folder: QuietStar(str(thinking(folder)), ahead=True, context_tokens=256, memory_gb=0.02),
     "scripted": lambda folder: Scripted(context_tokens=256),
     "remote-vllm": remote("vllm"),
     "remote-llamacpp": remote("llamacpp"),

@@ -1,6 +1,6 @@
 """How a server wants to be asked, and what it answers: what `remote_open.py` finds out and the engine goes by.
 
-    VLLM.body(request)         # the fields of its own beside OpenAI's
+VLLM.body(request)         # the fields of its own beside OpenAI's
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Reader:
             values = [entry["logprob"] for entry in content] or told.get("token_logprobs") or [math.nan] * len(ids)
             return [Token(one, value, self._piece(one)) for one, value in zip(ids, values, strict=True)]
         if content:
-            return [token for entry in content for token in self._expand(_bytes(entry), entry["logprob"], entry.get("id"))]
+            return [
+                token for entry in content for token in self._expand(_bytes(entry), entry["logprob"], entry.get("id"))
+            ]
         if told.get("tokens"):
             pairs = zip(told["tokens"], told["token_logprobs"], strict=True)
             return [token for text, value in pairs for token in self._expand(_plain(text), value, None)]
