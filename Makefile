@@ -6,14 +6,14 @@ READY := $(VENV)/.installed
 # One thread per test process: two processes on two cores with two threads each run many times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install check format test demo clean
+.PHONY: install check format test chromium demo clean
 install: $(READY)
 
 # torch comes first and pinned by constraints.txt, so that no later package pulls in a several-gigabyte CUDA build.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,serve,train,dev]'
 	touch $(READY)
 
 check: install
@@ -24,6 +24,10 @@ check: install
 format: install
 	$(BIN)/ruff check --fix-only src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+# The page of a run is tested in a headless Chromium where one is installed; this installs Debian's, where that may be.
+chromium:
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
 
 test: install
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -33,6 +33,7 @@ from isoflop.cli import (
     table,
     timing,
     tree,
+    watch,
 )
 from isoflop.cli.guard import DEBUG, guarded
 
@@ -63,6 +64,7 @@ app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
 app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
 app.command("export", epilog=export.EXAMPLES)(guarded(export.export))
+app.command("watch", epilog=watch.EXAMPLES)(guarded(watch.watch))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))

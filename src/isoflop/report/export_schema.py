@@ -17,7 +17,7 @@ Kind = Literal["text", "whole", "real", "yes/no"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column. `whole` is a 64-bit integer, `real` a 64-bit float; any may be missing, unless it is part of the key."""
+    """A column. `whole` is a 64-bit integer, `real` a 64-bit float; all but the key may be missing."""
 
     name: str
     kind: Kind

@@ -8,6 +8,7 @@ const view = {
   place: STEPS, // of the slider, 0 to STEPS
   hidden: new Set(), // labels of arms that charts leave out
   logarithmic: true,
+  stale: false, // a live page that waits for a dialog to close before it draws what is new
 };
 
 const currentAxis = () => view.summary.axes[view.axis];

@@ -20,6 +20,7 @@ function drawStatus() {
 }
 
 function drawAll() {
+  view.stale = false;
   show(at("heading"), view.summary.study.heading);
   drawStatus();
   buildSlider();
@@ -41,6 +42,7 @@ function route() {
 function closing(id, back) {
   at(id).addEventListener("close", () => {
     const hash = back();
+    if (view.stale && !at("problem").open && !at("tree").open) drawAll();
     if (location.hash.startsWith(`#${id}/`)) history.replaceState(null, "", hash || location.pathname + location.search);
   });
 }
@@ -51,11 +53,13 @@ async function follow() {
     await new Promise((done) => setTimeout(done, 1500));
     try {
       const now = await (await fetch("version")).json();
+      if (now.trouble) show(at("status"), visible(now.trouble));
       if (now.version === version) continue;
       view.summary = await source.summary();
       version = view.summary.version;
       source.known.clear();
-      if (at("problem").open || at("tree").open) drawStatus();
+      view.stale = at("problem").open || at("tree").open; // what is being read is not pulled away
+      if (view.stale) drawStatus();
       else drawAll();
     } catch {
       show(at("status"), "the server of this page does not answer; trying again");

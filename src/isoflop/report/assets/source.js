@@ -34,7 +34,9 @@ const source = {
   },
 
   async fetched(place) {
-    return (await fetch(`problem/${place}`)).json();
+    const answer = await (await fetch(`problem/${place}`)).json();
+    if (answer.error) throw new Error(answer.error);
+    return answer;
   },
 
   // Plotly is unpacked after the first paint; the policy knows its hash.
