@@ -16,6 +16,7 @@ from tests.report.browser import opened_browser, opened_page, skip_without_one
 
 from isoflop.api import Run
 from isoflop.report.live import Live
+from isoflop.studies.store import exists
 
 STUDY = """
 model = "scripted(steps=3, skill=0.6, sleep_seconds=0.02)"
@@ -100,7 +101,7 @@ def test_the_page_follows_a_study_that_is_killed_and_goes_on(study, tmp_path):
     folder = tmp_path / "run"
     first = subprocess.Popen(study, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: (folder / "isoflop.db").exists() and done(folder) > 2)
+        wait_for(lambda: exists(folder) and done(folder) > 2)
         with served(folder) as address, opened_browser() as browser, opened_page(browser, address) as page:
             page.evaluate("window.kept = 'the same document'")
             before = attempts_shown(page)
