@@ -31,18 +31,20 @@ CHANCE = 1 - (1 - 1 / 1000) ** 16  # 1,000 answers, 16 samples
 SAMPLES = 16
 
 
-def main(folder: str) -> int:
-    """Print each gate with its numbers; keep them in gates.json beside the run."""
+def main(*folders: str) -> int:
+    """Print each gate with its numbers; keep them in gates.json beside the first run. Several runs count as one."""
     by_arm: dict[str, dict[str, Record]] = defaultdict(dict)
-    for record in Run.open(folder).attempts:
-        by_arm[record.arm][record.problem.id] = record
-    found = [base(by_arm), headroom(by_arm), content(by_arm)]
-    found += [reward(by_arm, policy) for policy in ("base", "thoughts")]
-    found += [search(by_arm, policy) for policy in ("base", "thoughts")]
+    for folder in folders:
+        for record in Run.open(folder).attempts:
+            by_arm[record.arm][record.problem.id] = record
+    found = [gate(by_arm, *policy) for gate, policy in GATES if needed(gate, *policy) <= set(by_arm)]
     for gate in found:
         print(f"{'go   ' if gate['go'] else 'NO-GO'}  {gate['gate']}: {gate['numbers']}")
-    (Path(folder) / "gates.json").write_text(json.dumps(found, indent=2) + "\n")
-    return 0 if all(gate["go"] for gate in found) else 1
+    missing = len(GATES) - len(found)
+    if missing:
+        print(f"NO-GO  {missing} gates: their arms were not run")
+    (Path(folders[0]) / "gates.json").write_text(json.dumps(found, indent=2) + "\n")
+    return 0 if not missing and all(gate["go"] for gate in found) else 1
 
 
 def base(by_arm):
@@ -118,6 +120,25 @@ def accuracy(records):
 
 def shown(found):
     return f"{found.value:.3f} [{found.interval.low:.3f}, {found.interval.high:.3f}]"
+
+
+GATES = [
+    (base, ()),
+    (headroom, ()),
+    (content, ()),
+    *[(gate, (policy,)) for gate in (reward, search) for policy in ("base", "thoughts")],
+]
+
+
+def needed(gate, policy=None):
+    """The arms that a gate is read from."""
+    return {
+        base: {"base greedy"},
+        headroom: {"base greedy", "base samples"},
+        content: {"thoughts greedy", "fillers greedy"},
+        reward: {f"{policy} samples"},
+        search: {f"{policy} search"},
+    }[gate]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fake_rewards import FakeRewards
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
@@ -19,6 +20,7 @@ from isoflop.engines.scripted import Scripted
 from isoflop.engines.wrapped import Wrapped
 from isoflop.rewards.base import RewardContext
 from isoflop.rewards.head_folder import Head, Standardised, save_head
+from isoflop.rewards.models import load_scoring_model
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 
@@ -35,6 +37,7 @@ REWARDS = {
     "token_prm": "token_prm('{token}')",
     "outcome": "outcome('{sequence}')",
     "outcome, whole": "outcome('{sequence}', each_step=False)",
+    "served": "served('{server}', 'prm', qwen_prm('{process}'))",
     "trunk": "trunk('{head}')",
     "trunk, features": "trunk('{weighing}')",
     "judge": "judge('{llama}', prompt='{{question}} {{solution}} ?')",
@@ -80,7 +83,11 @@ def folders(tiny_llama_folder, tmp_path_factory):
     for name in ("token", "sequence", *heads):
         AutoTokenizer.from_pretrained(tiny_llama_folder).save_pretrained(base / name)
         made[name] = base / name
-    return made
+    prm = specs.parse("reward", f"qwen_prm({str(base / 'process')!r})")
+    tokenizer = AutoTokenizer.from_pretrained(base / "process")
+    options = {"asked_by": "qwen_prm", "dtype": "auto", "device": "cpu"}
+    with FakeRewards(load_scoring_model(prm.path, prm.readout(), tokenizer, **options)) as server:
+        yield made | {"server": server.url}
 
 
 @pytest.fixture(params=REWARDS)

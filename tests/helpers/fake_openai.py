@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -85,6 +86,7 @@ class FakeServer:
         self.counted = {"prompt": 0, "cached": 0, "new": 0}
         self.live = self.most_live = self.aborted = 0
         self._cache = []
+        self.connections = set()
         handler = type("Handler", (_Handler,), {"fake": self})
         self._server = _Quiet(("127.0.0.1", port), handler)
         self.port = self._server.server_address[1]
@@ -99,9 +101,13 @@ class FakeServer:
         self.close()
 
     def close(self):
+        """As a kill does: what is connected is cut off."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def forget(self):
         """Begin the book anew."""
@@ -179,6 +185,14 @@ class _Quiet(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.fake.connections.add(self.connection)
+
+    def finish(self):
+        self.fake.connections.discard(self.connection)
+        super().finish()
 
     def log_message(self, *_):
         pass

@@ -48,7 +48,7 @@ def test_a_thought_stands_at_the_end_of_a_token_right_before_its_result():
             assert row["text"][: thought["at"]].endswith(" = ")
 
 
-def test_thoughts_are_the_partial_results():
+def test_thoughts_are_the_running_results():
     for row in some("thoughts"):
         lines = row["text"][row["prompt_chars"] :].splitlines()[:-1]
         for line, thought in zip(lines, row["thoughts"][1:], strict=True):
@@ -58,7 +58,7 @@ def test_thoughts_are_the_partial_results():
                 value = eval(f"{value} {sign} {int(operand[-1])}") % 10
                 partial.append(str(value))
             assert partial[-1] == line[-1]
-            assert ("".join(partial[:-1]) or FILLER) == thought["text"]
+            assert "".join(partial) == thought["text"]
 
 
 def test_fillers_differ_in_what_is_thought_alone():
@@ -73,7 +73,7 @@ def test_a_scratchpad_says_what_a_thought_would_think():
         lines = scratchpad["text"][scratchpad["prompt_chars"] :].splitlines()[:-1]
         for line, thought in zip(lines, thoughts["thoughts"][1:], strict=True):
             written = line.split(", ")[1:-1]
-            assert ("".join(written).replace(" ", "") or FILLER) == thought["text"]
+            assert "".join(written).replace(" ", "") + line[-1] == thought["text"]
 
 
 def test_rows_are_of_train_and_in_stages(tmp_path):

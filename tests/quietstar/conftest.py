@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from isoflop.quietstar import ThoughtModel
 from isoflop.quietstar.config import ThoughtConfig
+from isoflop.quietstar.training.settings import Training
 
 THOUGHT_IDS = (382, 383)
 Build = Callable[..., ThoughtModel]
@@ -50,6 +52,19 @@ def thinking(tiny_models: dict[str, Path]) -> Build:
 def on_a_plain_model() -> Callable[..., ThoughtModel]:
     """The same on a model that the test makes itself."""
     return with_random_thoughts
+
+
+@pytest.fixture
+def settings(tiny_llama_folder: Path, tmp_path: Path) -> Training:
+    """A run of 4 steps that saves after 2 and 4."""
+    data = tmp_path / "text.jsonl"
+    data.write_text(
+        "".join(json.dumps({"text": f"{n} + {n} = {2 * n}\nThe answer is {2 * n}."}) + "\n" for n in range(7))
+    )
+    small = {"n_ahead": 5, "talk": 2, "length": 12, "batch": 2, "accumulate": 2, "positions": "random(4)"}
+    rates = {"base_rate": 1e-3, "vector_rate": 1e-3, "head_rate": 1e-2, "warmup_steps": 1}
+    out = str(tmp_path / "run")
+    return Training(str(tiny_llama_folder), str(data), out, steps=4, save_every=2, **small, **rates)
 
 
 @pytest.fixture(scope="session")

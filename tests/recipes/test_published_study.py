@@ -179,3 +179,16 @@ def test_known_configs_are_those_of_mistral_and_two_ids_more():
     }
     with pytest.raises(ModelError, match="neither a folder"):
         load_shape("mistralai/Mistral-7B-v0.2")
+
+
+def test_the_mends_cost_what_the_documentation_says(data):
+    """docs/the-published-study.md, its last column."""
+    study = load_study(RECIPES / "published-study-mends.toml", {"data": str(data)})
+    plan = plan_study(study, assumptions=Assumptions(solution_tokens=292, prompt_tokens=80))
+    text = (RECIPES.parent / "docs" / "the-published-study.md").read_text()
+    table = text[text.index("| | mend |") :].split("\n\n")[0].splitlines()[2:]
+    told = {cells[2].strip(): float(cells[5]) for cells in (line.split("|") for line in table)}
+    for arm in plan.arms:
+        mend = arm.label[2:] if arm.label[1] == " " else arm.label
+        assert arm.flops_per_attempt / 1e12 == pytest.approx(told[mend], rel=0.01), arm.label
+    assert told["cached thoughts"] == told["learned vectors"]

@@ -132,7 +132,7 @@ def test_states_of_other_weights_are_not_taken_for_these(solve, policy, tmp_path
 
 
 def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, monkeypatch):
-    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(log_probs=True))
+    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(features="logprob"))
     train_head(labels, str(policy), tmp_path / "first", HeadTraining())
 
     def refused(reader, passages):
@@ -140,8 +140,8 @@ def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, mon
 
     monkeypatch.setattr(hidden.StateReader, "read", refused)
     kept = tmp_path / "first" / "states"
-    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(log_probs=True), states=kept)
-    assert shared["heads"][0]["held_out_auc"] == alone["heads"][0]["held_out_auc"]
+    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(features="logprob"), states=kept)
+    assert shared["fits"][0]["held_out_auc"] == alone["fits"][0]["held_out_auc"]
     assert not (tmp_path / "second" / "states").exists()
 
 

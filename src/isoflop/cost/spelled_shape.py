@@ -22,9 +22,10 @@ def shape_of(text: str) -> ModelShape:
         return load_shape(text)
     try:
         call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError(text)
         config = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AssertionError):
+    except (SyntaxError, ValueError):
         raise ModelError(
             f"shape={text!r} is not of the form model_type(key=value, ...), such as qwen2(hidden_size=896, ...)"
         ) from None

@@ -152,6 +152,11 @@ class EngineSpec(Spec, ABC):
     def open(self) -> Engine:
         """The engine itself. Raises ModelError or EngineError with the reason."""
 
+    @property
+    def priced_by(self) -> str | None:
+        """What its model's shape is read from; None where there is no model, and the open engine prices itself."""
+        return getattr(self, "model", None)
+
     def reading(self, head: str) -> EngineSpec:
         """This engine, whose steps carry what that head reads. Raises SpecError where it has nothing to read."""
         if not hasattr(self, "readout"):

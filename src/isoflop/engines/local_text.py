@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from isoflop.asking import Prompt
@@ -110,3 +111,14 @@ def end_tokens(model: Any, tokenizer: Any) -> set[int]:
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = configured if isinstance(configured, (list, tuple)) else [configured]
     return {int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}
+
+
+def generation_end_tokens(tokenizer: Any, source: str) -> set[int]:
+    """The same for a model that is not loaded here: by its folder's generation config, where there is one."""
+    from transformers import GenerationConfig
+
+    try:
+        configured = GenerationConfig.from_pretrained(source)
+    except (OSError, ValueError):
+        configured = None
+    return end_tokens(SimpleNamespace(generation_config=configured), tokenizer)

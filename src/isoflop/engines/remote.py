@@ -1,7 +1,7 @@
 """The description of a server that speaks OpenAI's protocol: vLLM, SGLang, llama.cpp, or a hosted one.
 
-It says where the server is, what it serves, and by which tokenizer and shape isoflop counts. `open` asks the server what
-it can do (`remote_open.py`), so that a study never runs on a guess. The server is somebody else's: nothing here starts one.
+It says where the server is, what it serves, and by which tokenizer and shape isoflop counts. `open` asks the server
+what it can do (`remote_open.py`), so that a study never runs on a guess. Nothing here starts a server.
 
     engine = Remote("http://127.0.0.1:8000", "policy", tokenizer="path/to/model").open()
 

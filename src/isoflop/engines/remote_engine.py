@@ -21,6 +21,7 @@ from isoflop.core import Step, StepEnd
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.engines.base import Capabilities, Engine, Generation, GenerationRequest
+from isoflop.engines.call_cost import call_cost
 from isoflop.engines.draft import Draft
 from isoflop.engines.local_text import Tokens
 from isoflop.engines.remote import Remote
@@ -109,9 +110,7 @@ class RemoteEngine(Engine):
         if refusal is not None:
             return Generation(request.id, (), error=refusal)
         if request.top_k and self.dialect.all_tokens is None:
-            return Generation(
-                request.id, (), error=f"this server takes no top_k, and the arm has top_k={request.top_k}"
-            )
+            return Generation(request.id, (), error=f"this server takes no top_k; the arm has top_k={request.top_k}")
         if self.dialect.continues or (request.parent.step is None and not request.forced):
             return None
         if request.closing:  # it cannot be made to answer, so it has not answered
@@ -218,13 +217,14 @@ class _Written:
         new = max(made, usage.new_tokens or 0)
         if not new:
             return
-        read = usage.prompt_tokens or expected
-        cached = min(usage.cached_tokens or 0, read - 1)
-        pricer, rows = self.engine._pricer, meter.neighbours
-        cost = pricer.prefill_cost(cached, read - cached, rows=rows) + pricer.decode_cost(read, new - 1, rows=rows)
-        held = (read + new) * pricer.kv_bytes_per_token
-        # The second cost's context is the first one's tokens, and no cache of the server's.
-        self.cost += replace(cost, cached_tokens=cached, new_tokens=new, kv_held_bytes=held, seconds=meter.seconds)
+        self.cost += call_cost(
+            self.engine._pricer,
+            read=usage.prompt_tokens or expected,
+            cached=usage.cached_tokens or 0,
+            new=new,
+            rows=meter.neighbours,
+            seconds=meter.seconds,
+        )
         self.seconds += meter.seconds
 
     def _check(self, expected: int, usage: Usage) -> None:
@@ -232,7 +232,7 @@ class _Written:
             raise Failure(self.engine._asker.drifted(expected, usage.prompt_tokens), fatal=True)
 
     def _ended(self, choice: Mapping[str, Any], made: int) -> None:
-        """The server has stopped before enough was written: at a string, at the end of the text, or for want of room."""
+        """The server has stopped before enough was written: at a string, at the text's end, or for want of room."""
         reason = choice.get("finish_reason")
         if reason == "stop" and choice.get("stop_reason") is None:
             self.draft.end()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from isoflop.asking import Prompt
 from isoflop.core import Origin, Problem, Trajectory
@@ -18,7 +17,7 @@ from isoflop.cost.flops import Pricer
 from isoflop.cost.spelled_shape import shape_of
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.draft import Draft
-from isoflop.engines.local_text import Tokens
+from isoflop.engines.local_text import Tokens, generation_end_tokens
 from isoflop.engines.remote import Remote
 from isoflop.engines.remote_asking import Asker
 from isoflop.engines.remote_dialects import BY_OWNER, PLAIN, Dialect
@@ -61,22 +60,10 @@ def _tokens(spec: Remote, vocab_size: int) -> Tokens:
         tokenizer = load_tokenizer(source)
     except ModelError as error:
         raise ModelError(f"{error}; remote(tokenizer=...) names the tokenizer of {spec.model!r}") from None
-    found = Tokens(tokenizer, max(vocab_size, len(tokenizer)), _end_tokens(tokenizer, source))
+    found = Tokens(tokenizer, max(vocab_size, len(tokenizer)), generation_end_tokens(tokenizer, source))
     if not found.end_tokens:
         raise ModelError(f"the tokenizer of {source!r} has no end-of-sequence token: endings could not be told")
     return found
-
-
-def _end_tokens(tokenizer: Any, source: str) -> set[int]:
-    """What ends a text, by the tokenizer and by the generation config where there is one."""
-    from transformers import GenerationConfig
-
-    try:
-        configured = GenerationConfig.from_pretrained(source).eos_token_id
-    except (OSError, ValueError):
-        configured = None
-    ids = configured if isinstance(configured, list) else [configured]
-    return {int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}
 
 
 class _Probe:
@@ -103,11 +90,12 @@ class _Probe:
             if failure.status in REFUSED:
                 return {}
             raise
-        names = {name: one for one in listed for name in (one.get("id"), *(one.get("aliases") or ()))}
+        names: dict[str, Document] = {
+            name: one for one in listed for name in (one.get("id"), *(one.get("aliases") or ()))
+        }
         if names and self.spec.model not in names:
-            raise ModelError(
-                f"{self.spec.address.root} does not serve model={self.spec.model!r}{did_you_mean(self.spec.model, names)}"
-            )
+            where, model = self.spec.address.root, self.spec.model
+            raise ModelError(f"{where} does not serve model={model!r}{did_you_mean(model, names)}")
         return names.get(self.spec.model, {})
 
     async def _best(self, known: Dialect) -> Dialect:

@@ -1,1 +1,1 @@
-"""A patient HTTP client for inference servers: a thread of its own, repeats where they are safe, a key that never shows."""
+"""A patient HTTP client for inference servers: its own thread, repeats where they are safe, a key that never shows."""

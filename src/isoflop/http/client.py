@@ -18,7 +18,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -178,7 +178,7 @@ class Client:
             raise Failure(f"{where} cannot be reached ({error})", again=True, away=True, fatal=True) from None
         except httpx2.TimeoutException:
             raise Failure(
-                f"{where} took longer than timeout_seconds={self.address.timeout_seconds:g}; it is not asked again, since "
+                f"{where} took longer than timeout_seconds={self.address.timeout_seconds:g}; it is not asked again, as "
                 "that would favour short answers. Raise timeout_seconds or lower max_live, then run with --retry-errors"
             ) from None
         except httpx2.TransportError as error:
@@ -230,7 +230,7 @@ class _Share:
         return self._each
 
 
-async def _events(answer: httpx2.Response) -> AsyncIterator[Document]:
+async def _events(answer: httpx2.Response) -> AsyncGenerator[Document, None]:
     """The documents of a stream of server-sent events, up to `[DONE]`; a stream that ends before is broken."""
     async for line in answer.aiter_lines():
         if not line.startswith("data:"):

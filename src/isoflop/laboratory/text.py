@@ -2,8 +2,8 @@
 
     {"text": "a = 4\\nb = ...", "prompt_chars": 58, "thoughts": [{"at": 81, "text": "68"}]}
 
-`plain` is the solution as it is; `thoughts` says besides what is to be thought before each result: the partial results,
-and `---` where there are none; `fillers` has as many thoughts that all say `---`; `scratchpad` writes the partial
+`plain` is the solution as it is; `thoughts` says besides what is to be thought before each result: what stands after each
+operation, the last one too, so that the visible token only has to say it; `fillers` has as many thoughts that all say `---`; `scratchpad` writes the partial
 results out, in front of the result. What is to be learnt begins behind `prompt_chars`.
 
     next(rows(parse("problems", "hiddenops()"), form="thoughts", seed="0"))
@@ -63,7 +63,7 @@ def _row(problem: Problem, form: str) -> Row:
     solution = written(lines) if form != "scratchpad" else _written_out(lines)
     row: Row = {"text": f"{prompt}{solution}{END}", "prompt_chars": len(prompt)}
     if form in ("thoughts", "fillers"):
-        said = ["".join(map(str, line.partial)) if form == "thoughts" else "" for line in lines]
+        said = ["".join(map(str, [*line.partial, line.right])) if form == "thoughts" else "" for line in lines]
         # The first token of a solution is a step's beginning, too, and there is nothing to think about it.
         places = [len(prompt), *_result_places(lines, len(prompt))]
         row["thoughts"] = [{"at": at, "text": text or FILLER} for at, text in zip(places, ["", *said], strict=True)]

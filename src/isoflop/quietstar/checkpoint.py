@@ -4,7 +4,8 @@ The reference keeps `start_embedding`, `end_embedding` and `talk_head.*` among t
 transformers drops them without a word. Ours keeps them beside the base model, which then loads anywhere as what it is:
 
     config.json, model.safetensors          the base model, as transformers saves it
-    thoughts.safetensors, thoughts.json     the reference's names; n_ahead and the thought ids
+    thoughts.safetensors, thoughts.json     the reference's names, and `gate_head.*` where a gate was trained; n_ahead
+                                            and the thought ids
 
 Code in a checkpoint is never executed, pickles are read as weights only.
 
@@ -31,8 +32,8 @@ from isoflop.quietstar.head import GateHead, ThoughtParameters
 from isoflop.runtime.loading import load_model, load_tokenizer
 
 WEIGHTS, SETTINGS = "thoughts.safetensors", "thoughts.json"
-PREFIXES = ("start_embedding", "end_embedding", "talk_head.")
 GATE = "gate_head."
+PREFIXES = ("start_embedding", "end_embedding", "talk_head.", GATE)
 # What the reference's config may say of its head, and the only values that the released one is built with.
 FLAGS = {
     "use_concat_talk_head": True,
@@ -84,6 +85,11 @@ def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtCon
     """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
     folder.mkdir(parents=True, exist_ok=True)
     base.save_pretrained(folder)
+    save_thoughts(parameters, config, folder)
+
+
+def save_thoughts(parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
+    """Write what stands beside a base model."""
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in parameters.state_dict().items()}, folder / WEIGHTS
     )
@@ -133,6 +139,8 @@ def _config(folder: Path, n_ahead: int | None, vectors: ThoughtVectors) -> Thoug
 
 def _parameters(folder: Path, tensors: dict[str, torch.Tensor], hidden_size: int) -> ThoughtParameters:
     parameters = ThoughtParameters(hidden_size)
+    if any(name.startswith(GATE) for name in tensors):
+        parameters.add_gate()
     expected = {name: list(value.shape) for name, value in parameters.state_dict().items()}
     found = {name: list(value.shape) for name, value in tensors.items()}
     if not found:

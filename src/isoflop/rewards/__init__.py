@@ -13,5 +13,6 @@ REGISTRY = {
     "trunk": "isoflop.rewards.trunk:Trunk",
     "judge": "isoflop.rewards.judge:Judge",
     "ensemble": "isoflop.rewards.ensemble:Ensemble",
+    "served": "isoflop.rewards.served:Served",
     "imported": "isoflop.studies.imported:ImportedReward",
 }

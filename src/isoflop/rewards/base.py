@@ -70,9 +70,10 @@ class RewardContext:
 
 class Reward(ABC):
     """An open reward. `guides_search` is False where it may select among complete solutions but not steer a search;
-    `head` as of its spec."""
+    `head` as of its spec. `reads_logprobs`: it goes by the log-probabilities of the policy's own tokens."""
 
     guides_search: bool = True
+    reads_logprobs: bool = False
     head: str | None = None
 
     @abstractmethod

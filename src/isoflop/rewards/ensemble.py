@@ -58,6 +58,7 @@ class EnsembleReward(Reward):
     def __init__(self, members: Sequence[Reward], combine: Combine) -> None:
         self.members, self.combine = tuple(members), combine
         self.guides_search = all(member.guides_search for member in members)
+        self.reads_logprobs = any(member.reads_logprobs for member in members)
         self.head = next((member.head for member in members if member.head is not None), None)
         self._owed_spent, self._owed_charged = Owed(), Owed()  # what members had computed when another one failed
 

@@ -33,6 +33,8 @@ class LogProb(RewardSpec):
 class LogProbReward(Reward):
     """Geometric mean of the sampled tokens' probabilities, step by step; a step is worked out once."""
 
+    reads_logprobs = True
+
     def __init__(self) -> None:
         self._known: dict[str, dict[Trajectory, tuple[float, ...]]] = {}  # by search
 

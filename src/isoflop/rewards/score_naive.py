@@ -32,9 +32,7 @@ class NaiveScorer(Scorer):
 
     def price(self, outlook: Outlook) -> int:
         """All of it again, each passage by itself."""
-        reads = outlook.steps + outlook.new_steps
-        passages, each = (reads, 1) if outlook.tail else (1, reads)
-        return passages * self.prices.flops(0, outlook.known + outlook.new + outlook.tail, each)
+        return self.prices.from_scratch(outlook)
 
     def _one(self, passage: Passage) -> Reading:
         device = next(self.model.parameters()).device

@@ -72,6 +72,12 @@ class HeadPrice:
         """FLOPs needed by `tokens` tokens behind `start` cached ones, and by the head at `reads` positions."""
         return self.pricer.prefill(start, tokens, 0) + reads * self.flops_per_read
 
+    def from_scratch(self, outlook: Outlook, *, apart: bool = False) -> int:
+        """FLOPs of reading a grown path anew; `apart`, or where each text has a tail of its own: once for each step."""
+        reads = outlook.steps + outlook.new_steps
+        passages, each = (reads, 1) if outlook.tail or apart else (1, reads)
+        return passages * self.flops(0, outlook.known + outlook.new + outlook.tail, each)
+
     def cost(self, start: int, tokens: int, reads: int, *, rows: int = 1) -> Cost:
         """The same as a cost, in a forward that `rows` passages share; nothing is said of `naive_flops`."""
         decoder, head = self.pricer.prefill_cost(start, tokens, 0, rows=rows), reads * self.flops_per_read

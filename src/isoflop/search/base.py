@@ -104,6 +104,8 @@ class Strategy(Spec, ABC):
     pooled: ClassVar[bool] = False
     # True where it may ask for grades; its answer must not depend on them.
     sees_gold: ClassVar[bool] = False
+    # True where its decisions go by the tokens' log-probabilities.
+    reads_logprobs: ClassVar[bool] = False
     # False where paths that ran into a cap may be returned, and are voted on as they stand: for protocols that are
     # reproduced with their faults, and for nothing else. The attempt says so, and so does the table.
     closes: ClassVar[bool] = True

@@ -17,10 +17,11 @@ from itertools import count
 from isoflop.core import Attempt, Origin
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import Engine
-from isoflop.errors import RewardError, SpecError
+from isoflop.errors import RewardError
 from isoflop.rewards.base import Reward, scores_of
 from isoflop.search.base import Score
 from isoflop.search.conclude import conclude, unscored
+from isoflop.search.fit import refuse_unfit
 from isoflop.search.job import Job
 from isoflop.search.live import Live
 
@@ -85,6 +86,8 @@ class Driver:
             live = self._owners.pop(generation.id)
             live.receive(generation)
             touched[live] = None
+            if generation.error is not None and live.growths:
+                self.engine.cancel(list(live.growths))  # the search has failed: its other branches are lost, too
         touched.update(self._timed_out())
         for live in touched:
             yield from self._after(live)
@@ -94,7 +97,7 @@ class Driver:
         job = next(chain, None)
         if job is None:
             return
-        _check_job(job, self.engine)
+        refuse_unfit(job, self.engine)
         live = Live(job, self.engine, self._origin(job), self._ids, self.clock())
         self.running[live] = chain
         if job.budget.seconds is not None:
@@ -173,23 +176,3 @@ class Driver:
         text = self.engine.render(job.prompt)
         tokens = self.engine.encode(text, prompt=True)
         return Origin(job.problem, job.prompt, text, tokens, job.seed, f"search-{next(self._searches)}")
-
-
-def _check_job(job: Job, engine: Engine) -> None:
-    """Refuse science that would run but be wrong."""
-    if job.strategy.needs_reward and job.reward is None:
-        raise SpecError(f"strategy {job.strategy} needs a reward and the arm has none; for example reward='logprob()'")
-    if job.strategy.guided and job.reward is not None and not job.reward.guides_search:
-        raise SpecError(
-            f"strategy {job.strategy} steers by step rewards, and this reward judges complete solutions only "
-            "(outcome(...) or judge(...) with each_step=False, or oracle() without an exact step oracle): it may "
-            "select (best_of_n, weighted_vote), not steer; to steer with a reward model leave each_step=False out"
-        )
-    if job.reward is not None and job.reward.head not in (None, engine.capabilities.readout):
-        read = engine.capabilities.readout
-        raise SpecError(
-            f"the reward reads the policy's states by the head {job.reward.head!r}, and this engine "
-            f"{'reads none' if read is None else f'reads by {read!r}'}; open it with readout={job.reward.head!r}"
-        )
-    if not engine.capabilities.continues and not job.strategy.pooled:
-        raise SpecError(f"strategy {job.strategy} goes on from partial solutions, which this engine cannot")

@@ -24,6 +24,7 @@ class MCTS(Strategy):
 
     spec_name: ClassVar[str] = "mcts"
     guided: ClassVar[bool] = True
+    reads_logprobs: ClassVar[bool] = True
 
     simulations: int = 16
     expand: int = 4
@@ -90,7 +91,8 @@ class Node:
 
 
 def _likelihood(trajectory: Trajectory) -> float:
-    logprobs = trajectory.step.logprobs if trajectory.step else ()
+    # A server may hide some (NaN): those of a character that is split over tokens.
+    logprobs = [one for one in trajectory.step.logprobs if not math.isnan(one)] if trajectory.step else []
     return math.exp(math.fsum(logprobs) / len(logprobs)) if logprobs else 1.0
 
 

@@ -17,9 +17,10 @@ from isoflop import specs
 from isoflop.answers.base import Grader, Verdict
 from isoflop.asking import Prompt
 from isoflop.core import Problem, Trajectory
-from isoflop.engines.base import EngineSpec
+from isoflop.engines.base import Engine, EngineSpec
 from isoflop.errors import StudyError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec
+from isoflop.search.fit import refuse_unfit
 from isoflop.search.job import Job
 from isoflop.studies.spec import Arm, Study
 from isoflop.studies.store import Key
@@ -58,6 +59,17 @@ def _groups(study: Study, engine: EngineSpec) -> list[list[int]]:
             shares = arm.strategy.pooled and arm.budget.seconds is None
             groups.setdefault((arm.prompt, arm.sampling) if shares else place, []).append(place)
     return list(groups.values())
+
+
+def refuse_unfit_arms(chains: Sequence[Chain], bench: Bench, engine: Engine) -> None:
+    """Raise SpecError for an arm that its engine cannot run, before any attempt is made."""
+    seen: set[int] = set()
+    for chain in chains:
+        for arm, place in zip(chain.arms, chain.places, strict=True):
+            if place not in seen:
+                seen.add(place)
+                key = (place, chain.place, chain.seed)
+                refuse_unfit(bench.job(arm, key, chain.problem, arm.prompt.build(chain.problem)), engine)
 
 
 class Bench:

@@ -23,7 +23,7 @@ from isoflop.core import Problem
 from isoflop.cost.devices import Device, roofline_seconds
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
-from isoflop.cost.shape import load_shape
+from isoflop.cost.spelled_shape import shape_of
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool
 from isoflop.errors import ModelError, StudyError
@@ -207,10 +207,10 @@ class _ShapePrices:
 
 def _phantom(engine: EngineSpec, assumed: Assumptions) -> Phantom:
     """A model is priced by its config; an engine without one is light, and prices itself."""
-    model = getattr(engine, "model", None)
-    if model is None:
+    source = engine.priced_by
+    if source is None:
         return Phantom(engine.open(), assumed)
-    pricer, think = _pricer(model, engine), getattr(engine, "think", "never")
+    pricer, think = _pricer(source, engine), getattr(engine, "think", "never")
     if think == "never":
         return Phantom(_ShapePrices(pricer), assumed)
     from isoflop.quietstar.cost import ThoughtPricer
@@ -221,7 +221,7 @@ def _phantom(engine: EngineSpec, assumed: Assumptions) -> Phantom:
 
 
 def _pricer(model: str, spec: object) -> Pricer:
-    shape, dtype = load_shape(model), getattr(spec, "dtype", None)
+    shape, dtype = shape_of(model), getattr(spec, "dtype", None)
     return Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape)
 
 

@@ -28,7 +28,7 @@ from isoflop.engines.pool import Pool, Sample
 from isoflop.errors import StudyError
 from isoflop.search.drive import Driver
 from isoflop.search.job import Job
-from isoflop.studies.chains import Bench, Chain, chains_of
+from isoflop.studies.chains import Bench, Chain, chains_of, refuse_unfit_arms
 from isoflop.studies.collector import rare_collections
 from isoflop.studies.hardware import describe_hardware, versions
 from isoflop.studies.progress import Progress, Tally
@@ -148,6 +148,7 @@ class Run:
             driver = Driver(pool)
             beat = Heartbeat(lambda: store.heartbeat(driver.in_flight()))
             with Bench(self.study) as bench:
+                refuse_unfit_arms(chains, bench, engine)
                 try:
                     jobs = _jobs(chains, bench, pool, store)
                     last = {(chain.places[-1], chain.place, chain.seed) for chain in chains if chain.sharing}
