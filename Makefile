@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 # One thread per test process: two processes on two cores with two threads each run many times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install check format test chromium demo clean
+.PHONY: install check format test chromium demo example-report clean
 install: $(READY)
 
 # torch comes first and pinned by constraints.txt, so that no later package pulls in a several-gigabyte CUDA build.
@@ -42,6 +42,10 @@ else
 		--reference "greedy()" --strategies "greedy()" "self_consistency(n=[2,4,8])" "weighted_vote(n=8)" "rebase(width=[2,4,8])"
 	$(BIN)/isoflop figure $(DEMO)
 endif
+
+# The report in results/example, and its picture, from the study of `isoflop demo`.
+example-report: install
+	$(BIN)/python dev/example_report.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from thinking_engines import NAMES, TEXTS, ask, opened, root, run
 from transformers import AutoModelForCausalLM
 
 from isoflop.api import solve
+from isoflop.cli.main import run as main
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Budget
 from isoflop.engines.base import Generation, GenerationRequest
@@ -184,6 +188,26 @@ def test_rules_that_do_not_exist_are_refused() -> None:
         QuietStar("m", thoughts_per_node=2)
     with pytest.raises(SpecError, match="greedy thoughts are all the same"):
         QuietStar("m", think="boundary", thoughts_per_node=2)
+
+
+def test_solve_shows_thoughts_and_says_how_often_they_changed_something(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = f"quietstar(model={str(folders['llama'])!r}, think='boundary', context_tokens=128, memory_gb=0.05)"
+    how = ["--prompt", "plain()", "--sampling", "sampling(max_tokens=16, answer_tokens=4)", "--show-thoughts", "--json"]
+    monkeypatch.setattr(sys, "argv", ["isoflop", "solve", "3 + 4", "--model", engine, *how])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out = capsys.readouterr().out
+    assert not ended.value.code
+    assert "Thoughts (weight, thought, the likeliest next token without and with it)" in out
+    assert re.search(r"before token \d+: [+-]\d+\.\d{3}  '.*'  '.*'( -> '.*'| stays)", out)
+    found = json.loads(out.splitlines()[-1])["thoughts"]
+    assert 0 < found["thoughts"] < found["tokens"]
+    assert found["rate"] == found["thoughts"] / found["tokens"]
+    shown = out.count("before token")
+    assert shown == found["thoughts"]
+    assert found["changed"] == sum(" -> " in line for line in out.splitlines() if "before token" in line)
 
 
 SHARED = {"think": "boundary", "thoughts": "sampled", "thoughts_per_node": 2}

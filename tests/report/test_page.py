@@ -92,7 +92,11 @@ def test_the_slider_says_what_was_worked_out_for_its_budget(page, told):
         return document.getElementById('sentence').textContent;
       });
     }""")
-    assert list(dict.fromkeys(map(plain, seen)))[1:] == [answer.sentence for answer in told["flops"]]
+    said = [text for text in dict.fromkeys(map(plain, seen)) if not text.startswith("No arm is within")]
+    budgets = {answer.sentence: answer.budget for answer in told["flops"]}
+    assert said == [sentence for sentence in budgets if sentence in said]
+    for missing in budgets.keys() - set(said):  # between two steps of the slider: less than a thousandth of its range
+        assert any(0 < budget / budgets[missing] - 1 < 1e-3 for budget in budgets.values())
     assert "FLOPs" in slider.get_attribute("aria-valuetext")
 
 
@@ -103,10 +107,11 @@ def test_a_budget_can_be_counted_otherwise(page, told, name, key):
     assert [plain(line) for line in page.locator("#details p").all_inner_texts()] == list(told[key][-1].details)
 
 
-def test_arms_can_be_left_out_and_the_scale_changed(page):
+def test_arms_can_be_left_out_and_the_scale_changed(page, hostile):
     traces = "document.querySelector('[data-chart=curve]').data.length"
     before = page.evaluate(traces)
-    box = page.get_by_label("beam(width=2)")
+    [label] = [label for label in hostile.study.labels if label.startswith("beam")]
+    box = page.get_by_role("checkbox", name=label)
     box.uncheck()
     assert page.evaluate(traces) == before - 1
     box.check()
@@ -118,12 +123,14 @@ def test_arms_can_be_left_out_and_the_scale_changed(page):
 def test_the_table_sorts_and_is_copied_as_shown(page, hostile):
     table = page.locator("#table .table").first
     table.get_by_role("button", name="tokens", exact=True).click()
-    column = [head.inner_text() for head in table.locator("thead th").all()].index("tokens ↑")
+    heads = table.locator("thead th").all()
+    [column] = [place for place, head in enumerate(heads) if head.get_attribute("aria-sort") == "descending"]
+    assert heads[column].inner_text() == "tokens"
     cells = [
         float(row.locator("th, td").nth(column).inner_text().replace(",", ""))
         for row in table.locator("tbody tr").all()
     ]
-    assert cells == sorted(cells)
+    assert cells == sorted(cells, reverse=True)
     copied = {}
     for name in ("CSV", "Markdown", "LaTeX"):
         table.get_by_role("button", name=name).click()

@@ -135,6 +135,9 @@ def notes(table: Table) -> list[str]:
     found += _counted(table.arms)
     if cut := [arm.label for arm in table.arms if not arm.arm.strategy.closes]:
         found.append(f"voted on as cut, nothing force-closed, as in the published study: {'; '.join(cut)}")
+    for arm in table.arms:
+        if arm.thoughts is not None:
+            found.append(f"{arm.label}: {arm.thoughts}")
     if lost := table.lost_flops():
         unit = unit_for([lost])
         found.append(f"lost work (killed or replaced attempts): {three_digits(lost / unit.size)} {unit.name}")

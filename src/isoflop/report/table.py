@@ -124,6 +124,7 @@ class Table:
             "stops": {stop.value: arm.stops.get(stop, 0) for stop in Stop},
             "ties": arm.ties,
             "fallback_share": arm.fallback_share,
+            "thoughts": None if arm.thoughts is None else arm.thoughts.to_dict(),
             "published_measures": None if measures is None else asdict(measures),
             "arm": arm.arm.to_dict(),
         }

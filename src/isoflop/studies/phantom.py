@@ -2,7 +2,7 @@
 
 Strategies run on it unchanged, so a plan needs no formula of its own for any of them. What it writes means nothing, and
 nothing it writes is kept: only lengths and prices are read. An engine that thinks has thoughts where its rule wants
-them (`Thinking`), which cost what thoughts cost.
+them (`phantom_thoughts.py`), which cost what thoughts cost.
 
     Phantom(Pricer(load_shape("DIR")), Assumptions(solution_tokens=250))
 """
@@ -22,13 +22,12 @@ from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.errors import StudyError
 from isoflop.randomness import stream_key, uniform
 from isoflop.rewards.base import Reward, Scores
+from isoflop.studies.phantom_thoughts import PhantomThoughts
 from isoflop.thought import Thought
 
 COMMON_ANSWER = "1"  # what most samples say, and what a plan takes for right
 _OTHER_ANSWERS = 1000
 MARK_TOKENS = 2  # what a reward model's format puts behind a step
-
-Thoughts = tuple[Thought, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ class Assumptions:
     Prompts are `characters_per_token` long unless `prompt_tokens` is given. A solution has `solution_tokens`, in steps
     of `step_tokens`; where the prompt has a think block, `think_tokens` go before. `agreement` is the chance that a
     sample gives the most common answer (it decides when adaptive strategies stop). `gated` is the share of tokens that
-    a gate lets think. `discordant` is the share of problems on which two arms differ (it decides which differences can
-    be seen).
+    a gate lets think, `kept_drafts` that of tokens drafted ahead that stay. `discordant` is the share of problems on
+    which two arms differ (it decides which differences can be seen).
     """
 
     solution_tokens: int = 200
@@ -49,6 +48,7 @@ class Assumptions:
     characters_per_token: float = 4.0
     agreement: float = 0.6
     gated: float = 0.1
+    kept_drafts: float = 0.9
     discordant: float = 0.2
     source: str = "assumed"
 
@@ -58,7 +58,7 @@ class Assumptions:
                 raise StudyError(f"plan: {name}={getattr(self, name)} must be above 0")
         if self.prompt_tokens is not None and self.prompt_tokens < 1:
             raise StudyError(f"plan: prompt_tokens={self.prompt_tokens} must be at least 1, or none to estimate it")
-        for name in ("agreement", "gated", "discordant"):
+        for name in ("agreement", "gated", "kept_drafts", "discordant"):
             if not 0 < getattr(self, name) <= 1:
                 raise StudyError(f"plan: {name}={getattr(self, name)} is a share: above 0, at most 1")
 
@@ -72,35 +72,15 @@ class Prices(Protocol):
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """Forwards of one token each."""
 
-    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """A thought before each of those tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thinking:
-    """Before which tokens an engine thinks: "always", "boundary" or "gate(t)"; `shared` thoughts a node, None where
-    each path has its own."""
-
-    rule: str
-    shared: int | None
-
-    def of(self, request: GenerationRequest, sampled: int, forced: int, *, first: bool, gated: float) -> Thoughts:
-        """A step's thoughts; `first`: whether it is the first of its request."""
-        if self.rule == "boundary":
-            places = range(min(1, sampled))
-        else:
-            places = range(0, sampled, 1 if self.rule == "always" else max(1, round(1 / gated)))
-        number = request.child % self.shared if first and self.shared else None
-        return tuple(Thought(forced + at, (), "", 0.0, "", "", number if at == 0 else None) for at in places)
-
 
 class Phantom(Engine):
     """See the module."""
 
     context_tokens = 2**31
 
-    def __init__(self, prices: Prices, assumed: Assumptions, thinking: Thinking | None = None) -> None:
-        self._prices, self._assumed, self._thinking = prices, assumed, thinking
+    def __init__(self, prices: Prices, assumed: Assumptions, thoughts: PhantomThoughts | None = None) -> None:
+        self._prices, self._assumed, self._thoughts = prices, assumed, thoughts
+        self._thought: set[tuple[int, tuple[int, ...], int]] = set()
         self._ready: list[Generation] = []
         self._read: set[str] = set()
 
@@ -120,6 +100,8 @@ class Phantom(Engine):
         """Written at once."""
         for request in requests:
             steps = self._close(request) if request.closing else self._write(request)
+            if self._thoughts is not None:
+                steps = self._thoughts.added(request, steps)
             self._ready.append(Generation(request.id, tuple(steps), self._spent(request, steps)))
 
     def poll(self) -> list[Generation]:
@@ -144,7 +126,11 @@ class Phantom(Engine):
 
     def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """The model's price, where it thinks."""
-        return self._prices.thought_cost(start, tokens) if self._thinking else {}
+        return self._thoughts.costs.most(start, tokens) if self._thoughts else {}
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._thoughts.costs.took(place, thought) if self._thoughts else {}
 
     def _write(self, request: GenerationRequest) -> list[Step]:
         steps: list[Step] = []
@@ -156,9 +142,7 @@ class Phantom(Engine):
             forced = (request.forced, request.forced_text) if not steps else ((), "")
             logprobs = (-uniform(request.stream, tokens),) * size
             own = forced[0] + (0,) * size
-            thoughts = self._thoughts(request, size, len(forced[0]), first=not steps)
-            made = Step(forced[1] + text, own, logprobs, len(forced[0]), end=end, channel=channel, thoughts=thoughts)
-            steps.append(made)
+            steps.append(Step(forced[1] + text, own, logprobs, len(forced[0]), end=end, channel=channel))
             tokens, left = tokens + size, left - size
             think = parent.origin.prompt.markers.think
             closed = channel is Channel.VISIBLE or (think is not None and text == think[1])
@@ -184,14 +168,7 @@ class Phantom(Engine):
         sampled = min(4, request.max_tokens)
         tokens = request.forced + (0,) * sampled
         text = request.forced_text + self._answer(request.stream).rpartition(" ")[2]
-        thoughts = self._thoughts(request, sampled, len(request.forced), first=True)
-        forced = len(request.forced)
-        return [Step(text, tokens, (-0.1,) * sampled, forced, end=StepEnd.CLOSED, thoughts=thoughts)]
-
-    def _thoughts(self, request: GenerationRequest, sampled: int, forced: int, *, first: bool) -> Thoughts:
-        if self._thinking is None:
-            return ()
-        return self._thinking.of(request, sampled, forced, first=first, gated=self._assumed.gated)
+        return [Step(text, tokens, (-0.1,) * sampled, len(request.forced), end=StepEnd.CLOSED)]
 
     def _answer(self, stream: int) -> str:
         common = uniform(stream, -1) < self._assumed.agreement
@@ -211,7 +188,11 @@ class Phantom(Engine):
         begin = parent.length
         for step in steps:
             for thought in step.thoughts:
-                spent.charge_all(self.thought_cost(begin + thought.at, 1))
+                key = None if thought.number is None else (id(parent), request.forced, thought.number)
+                if key is None or key not in self._thought:  # siblings share it
+                    spent.charge_all(self.cost_of_thought(begin + thought.at, thought))
+                if key is not None:
+                    self._thought.add(key)
             begin += len(step.tokens)
         return spent.by_role()
 

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from isoflop.answers.graders import MathGrader
 from isoflop.core import Problem
@@ -27,18 +26,17 @@ from isoflop.cost.spelled_shape import shape_of
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool
 from isoflop.errors import ModelError, StudyError
+from isoflop.quietstar.engine import QuietStar
 from isoflop.rewards.base import RewardSpec
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 from isoflop.stats.paired import minimum_detectable_difference
 from isoflop.studies.chains import chains_of
-from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward, Thinking
+from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward
+from isoflop.studies.phantom_thoughts import PhantomThoughts
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Study
-
-if TYPE_CHECKING:
-    from isoflop.quietstar.cost import ThoughtPricer
 
 SAMPLE = 8  # problems that are tried; the others are taken for their mean
 # No forward of a model: those that need none, and the head on the policy's own states (two FLOPs a number and step).
@@ -193,7 +191,6 @@ def assumptions_from(run: Run) -> Assumptions:
 @dataclass(frozen=True, slots=True)
 class _ShapePrices:
     pricer: Pricer
-    thoughts: ThoughtPricer | None = None
 
     def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         return {"policy": self.pricer.prefill_cost(start, tokens)}
@@ -201,23 +198,16 @@ class _ShapePrices:
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         return {"policy": self.pricer.decode_cost(start, tokens)}
 
-    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        return {"thought": self.thoughts.cost(start, tokens)} if self.thoughts and tokens else {}
-
 
 def _phantom(engine: EngineSpec, assumed: Assumptions) -> Phantom:
     """A model is priced by its config; an engine without one is light, and prices itself."""
     source = engine.priced_by
     if source is None:
         return Phantom(engine.open(), assumed)
-    pricer, think = _pricer(source, engine), getattr(engine, "think", "never")
-    if think == "never":
-        return Phantom(_ShapePrices(pricer), assumed)
-    from isoflop.quietstar.cost import ThoughtPricer
-
-    greedy = getattr(engine, "thoughts", None) == "greedy"
-    thinking = Thinking(think, 1 if greedy else getattr(engine, "thoughts_per_node", None))
-    return Phantom(_ShapePrices(pricer, ThoughtPricer(pricer, getattr(engine, "n_ahead", 8))), assumed, thinking)
+    pricer, thoughts = _pricer(source, engine), None
+    if isinstance(engine, QuietStar) and engine.think != "never":
+        thoughts = PhantomThoughts(engine, pricer, assumed.gated, assumed.kept_drafts)
+    return Phantom(_ShapePrices(pricer), assumed, thoughts)
 
 
 def _pricer(model: str, spec: object) -> Pricer:
