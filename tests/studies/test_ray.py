@@ -1,5 +1,6 @@
 """The executor on a real Ray cluster of three nodes: `make test-cluster` (minutes, so not part of `make test`)."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,13 +21,13 @@ MEMORY = 100_000_000
 PROBLEMS = 24
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def cluster():
     """Three nodes with one CPU each."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     made = Cluster(initialize_head=False)
     _add(made, include_dashboard=False)
     _add(made)
@@ -98,6 +99,7 @@ def test_a_node_that_is_killed_in_the_middle_loses_and_repeats_nothing(cluster, 
 
     run.execute(kill, progress_seconds=0.0, executor=RayExecutor(cluster.address))
     assert killed
+    _add(cluster)
     assert [but_seconds(one) for one in run.attempts] == alone(study, tmp_path)
     assert seen[:-1] == sorted(set(seen[:-1]))
 
@@ -156,6 +158,9 @@ def test_a_driver_that_is_killed_is_resumed(cluster, tmp_path):
 
 
 def test_no_cluster_is_told(tmp_path):
+    import ray
+
+    ray.shutdown()
     run = Run.create(declared(tmp_path), tmp_path / "ray")
     with pytest.raises(StudyError, match=r"no Ray cluster at .127\.0\.0\.1:1."):
         run.execute(executor=RayExecutor("127.0.0.1:1"))
