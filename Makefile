@@ -6,14 +6,14 @@ READY := $(VENV)/.installed
 # One thread per test process: two processes on two cores with two threads each run many times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install check format test test-engines test-cluster demo clean
+.PHONY: install check format test test-engines test-cluster chromium demo example-report clean
 install: $(READY)
 
 # torch comes first and pinned by constraints.txt, so that no later package pulls in a several-gigabyte CUDA build.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,train,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hub,report,serve,train,dev]'
 	touch $(READY)
 
 check: install
@@ -24,6 +24,10 @@ check: install
 format: install
 	$(BIN)/ruff check --fix-only src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
+
+# The page of a run is tested in a headless Chromium where one is installed; this installs Debian's, where that may be.
+chromium:
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
 
 test: install
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -42,13 +46,20 @@ test-cluster: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -m cluster tests/studies
 
-# Without MODEL an engine that rolls dice stands in for a model: the whole path, and accuracies that mean nothing.
-MODEL ?= scripted(steps=4, skill=0.8)
+# The study's story on the models that come with the package. With MODEL=DIR_OR_HUB_ID: a small comparison on that model.
 DEMO = runs/demo-$(shell printf '%s' "$(MODEL)" | cksum | cut -d' ' -f1)
 demo: install
+ifndef MODEL
+	$(BIN)/isoflop demo
+else
 	$(BIN)/isoflop compare --model "$(MODEL)" --problems "jsonl(path='recipes/demo-problems.jsonl')" --out $(DEMO) \
 		--reference "greedy()" --strategies "greedy()" "self_consistency(n=[2,4,8])" "weighted_vote(n=8)" "rebase(width=[2,4,8])"
 	$(BIN)/isoflop figure $(DEMO)
+endif
+
+# The report in results/example, and its picture, from the study of `isoflop demo`.
+example-report: install
+	$(BIN)/python dev/example_report.py
 
 clean:
 	rm -rf $(VENV) .venv-llama .mypy_cache .ruff_cache .pytest_cache

@@ -1,20 +1,32 @@
-"""Seconds of a thought token: the engine against the twin that recomputes everything, and against its own plain token.
+"""Seconds of a thought token: cached and thinking ahead, against the twin that recomputes everything and a plain token.
 
-A random Llama of hidden size 256, 4 layers, vocabulary 2002, n_ahead 8, one sequence, greedy, one thread, float32. The
-twin runs every position through the whole model at every token, so its time is a sum over all lengths: it is timed at a
-few lengths, each twice, and the sum is taken over a quadratic through the medians (attention is quadratic, the rest
-linear in length); the output says so. FLOPs of Mistral-7B's shape at 300 tokens are by formula.
+One sequence, one thread, n_ahead 8, temperature 1, all in turns. The talk head gives one constant weight, set so that
+the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share on text that the plain
+model wrote; the share is measured again on the text that thinking ahead wrote, beside the share of drafts that stayed.
 
-    python benchmarks/thinking_speed.py [--tokens 512] [--prompt 64] [--repeats 3]
+Without MODEL: a random Llama of hidden size 256, 4 layers, vocabulary 2002, float32. The twin runs every position
+through the whole model at every token; it is run at every length, some of the lengths in each turn. With MODEL: that
+model in bfloat16, prompts from a file of questions. FLOPs of Mistral-7B's shape at 300 tokens are by formula.
+
+Processor seconds of the process are what is compared: they are those of a clock where nothing else runs, and hold on a
+machine that others use. Seconds by the clock are printed too.
+
+    python benchmarks/thinking_speed.py [--tokens 512] [--prompt 64] [--turns 3] [--no-twin]
+    python benchmarks/thinking_speed.py --model MODEL --questions gsm8k/test.jsonl [--prompts 6] [--new-tokens 64]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
-import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +36,20 @@ from isoflop.asking import Markers, Prompt
 from isoflop.core import Origin, Problem, Trajectory
 from isoflop.cost.flops import Pricer
 from isoflop.cost.shape import shape_from_config
-from isoflop.engines.base import Engine, GenerationRequest, Until
+from isoflop.engines.base import GenerationRequest, Until
+from isoflop.engines.local_engine import LocalEngine
 from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.branches import NAME as BRANCHES
+from isoflop.quietstar.branches import Branches
 from isoflop.quietstar.cost import cached_flops, reference_flops
 from isoflop.quietstar.engine import QuietStar
+from isoflop.quietstar.engine_ahead import AheadThinker, front_tokens
+from isoflop.quietstar.engine_thinker import QuietThinker
 from isoflop.quietstar.naive import naive_next_token
+from isoflop.runtime.attention import NAME
+from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.runtime.runner import Runner
 from isoflop.studies.hardware import describe_hardware
-from small_model import save
 
 SHAPE = {
     "vocab_size": 2002,
@@ -41,6 +60,8 @@ SHAPE = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 1024,
 }
+# A random head says nearly nothing; a sharper one makes distributions that can differ.
+SHARPER = 12.0
 MISTRAL_7B = {
     "model_type": "mistral",
     "hidden_size": 4096,
@@ -53,80 +74,181 @@ MISTRAL_7B = {
     "torch_dtype": "bfloat16",
     "vocab_size": 32002,
 }
-TWIN_LENGTHS = (64, 160, 288, 400, 511)
 
 
-def main() -> None:
-    """Print seconds, ratios and FLOPs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=512, help="prompt and new tokens together")
-    parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"{describe_hardware()}; torch {torch.__version__}, 1 thread")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        save(folder)  # for the tokenizer; the model is replaced
-        torch.manual_seed(0)
-        config = LlamaConfig(**SHAPE, eos_token_id=None, bos_token_id=None, tie_word_embeddings=False, dtype="float32")
-        ThoughtModel.put_on(LlamaForCausalLM(config)).save(folder)
-        engines = {think: open_engine(folder, think, given.tokens) for think in ("always", "never")}
-        runs: dict[str, list[float]] = {think: [] for think in engines}
-        for _ in range(given.repeats):
-            for think, engine in engines.items():
-                runs[think].append(seconds(engine, given.prompt, given.tokens - given.prompt))
-        cached, plain = (statistics.median(runs[think]) for think in ("always", "never"))
-        print(f"{given.prompt} prompt tokens and {given.tokens - given.prompt} new ones; n_ahead 8")
-        for think, label in (("always", "thinking"), ("never", "plain")):
-            print(
-                f"{label:9s} {statistics.median(runs[think]):7.3f} s  runs: {' '.join(f'{t:.3f}' for t in runs[think])}"
+@dataclass
+class Times:
+    """Seconds of runs: of the processor, and by the clock."""
+
+    processor: list[float] = field(default_factory=list)
+    clock: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Time what is inside."""
+        began = time.process_time(), time.perf_counter()
+        yield
+        self.processor.append(time.process_time() - began[0])
+        self.clock.append(time.perf_counter() - began[1])
+
+    @property
+    def median(self) -> float:
+        """Of the processor."""
+        return statistics.median(self.processor)
+
+    def line(self, label: str) -> str:
+        """The median beside the runs."""
+        runs = " ".join(f"{t:.2f}" for t in self.processor)
+        return f"{label:22s} {self.median:8.3f} s (clock {statistics.median(self.clock):.3f})  runs: {runs}"
+
+
+class Subject:
+    """One base model under a plain engine, one that thinks, and one that thinks ahead, all over the same slots."""
+
+    def __init__(self, base: Any, context_tokens: int) -> None:
+        self.model = ThoughtModel.put_on(base, start_token_id=7)
+        config, parameters = self.model.config, self.model.thought_parameters
+        base.set_attn_implementation("sdpa")
+        slot_tokens = context_tokens + config.inputs
+        self.runner = Runner(base, slots=2, slot_tokens=slot_tokens, front=front_tokens(config))
+        shape = shape_from_config(base.config.to_dict())
+        pricer = Pricer(shape.in_dtype(str(base.dtype).removeprefix("torch.")))
+        tokens: Any = SimpleNamespace(pieces=[b"."] * self.runner.vocab_size, end_tokens=frozenset())
+        own = self.runner, tokens.pieces, pricer, parameters, config
+        thinkers = None, QuietThinker(*own, QuietStar("")), AheadThinker(*own, sampled=False)
+        engines = [LocalEngine(self.runner, tokens, pricer.shape, 1, thinker) for thinker in thinkers]
+        self.plain, self.cached, self.ahead = engines
+
+    def weigh(self, weight: float) -> None:
+        """Let the talk head say this whatever it sees."""
+        with torch.no_grad():
+            first, _, second, _, last = self.model.thought_parameters.talk_head[0]
+            for one in (first.weight, first.bias, second.weight, second.bias, last.weight):
+                one.zero_()
+            second.bias[0], last.weight[0, 0] = 1.0, weight
+
+    def overlaps(self, text: Sequence[int], begin: int, weights: Sequence[float]) -> list[float]:
+        """The mean of the sum of min(p, q) over the tokens from `begin` on, for each constant weight."""
+        model = self.model
+        model.base.set_attn_implementation(BRANCHES)
+        with torch.no_grad():
+            ids_1S, anchors_1A = torch.tensor([list(text)]), torch.arange(begin - 1, len(text) - 1)[None]
+            thought = model.think(Branches(None), model.embed(ids_1S), anchors_1A, model.choose("greedy"))
+            plain_AV = model.logits(thought.visible_BVH[0, begin - 1 : -1])
+            thought_AV = model.logits(thought.inputs_BGAH[0, -1])
+        model.base.set_attn_implementation(NAME)
+        q_AV = plain_AV.softmax(-1)
+        mixtures = (torch.lerp(plain_AV, thought_AV, weight).softmax(-1) for weight in weights)
+        return [float(torch.minimum(p_AV, q_AV).sum(-1).mean()) for p_AV in mixtures]
+
+    def weight_for(self, share: float, texts: Sequence[tuple[Sequence[int], int]]) -> float:
+        """The constant weight at which the overlap over these texts is `share`, on a grid; it is set."""
+        grid = np.linspace(0, 1, 41)
+        means = np.mean([self.overlaps(text, begin, grid.tolist()) for text, begin in texts], 0)
+        below = np.flatnonzero(means <= share)
+        if not len(below):
+            raise SystemExit(
+                f"no weight up to {grid[-1]} brings the overlap down to {share}; the least is {means.min():.3f}"
             )
-        print(f"thinking / plain: {cached / plain:.2f} (target: at most 6.5)")
-        twin = twin_seconds(ThoughtModel.load(folder, 8), given.prompt, given.tokens)
-        print(f"twin / thinking: {twin / cached:.1f} (target: at least 45)")
-    flops()
+        low, high = below[0] - 1, below[0]
+        weight = float(np.interp(-share, -means[[low, high]], grid[[low, high]]))
+        self.weigh(weight)
+        return weight
 
 
-def open_engine(folder: Path, think: str, tokens: int) -> Engine:
-    """The engine with room for one sequence and a few more."""
-    spec = QuietStar(str(folder), think=think, context_tokens=tokens + 8, memory_gb=0.05, device="cpu", threads=1)
-    return spec.open()
-
-
-def seconds(engine: Engine, prompt_tokens: int, new_tokens: int) -> float:
-    """One sequence, prefill included."""
-    prompt = Prompt(markers=Markers(step_end=(), stop=()))
-    tokens = tuple(place * 7 % 250 + 1 for place in range(prompt_tokens))
-    root = Trajectory.at(Origin(Problem("p", ""), prompt, "", tokens, 0, "s"))
-    began = time.perf_counter()
-    engine.submit([GenerationRequest(1, root, 1, 0.0, max_tokens=new_tokens, until=Until.END)])
-    while not (done := engine.poll()):
-        pass
-    passed = time.perf_counter() - began
-    made = sum(step.sampled for step in done[0].steps)
+def generate(engine: LocalEngine, prompt: Sequence[int], new_tokens: int, times: Times) -> Any:
+    """One sequence at temperature 1, prefill included; its step."""
+    asked = Prompt(markers=Markers(step_end=(), stop=()))
+    root = Trajectory.at(Origin(Problem("p", ""), asked, "", tuple(prompt), 0, "s"))
+    with times.run():
+        engine.submit([GenerationRequest(1, root, 1, 1.0, max_tokens=new_tokens, until=Until.END)])
+        while not (done := engine.poll()):
+            pass
     engine.release("s")
-    if made != new_tokens:
-        raise SystemExit(f"the sequence ended after {made} of {new_tokens} tokens; nothing is measured")
-    return passed
+    [step] = done[0].steps
+    return step
 
 
-def twin_seconds(model: ThoughtModel, prompt_tokens: int, tokens: int) -> float:
-    """The sum over all lengths, by a quadratic through the medians at a few."""
-    lengths = [length for length in TWIN_LENGTHS if prompt_tokens <= length < tokens]
-    measured = []
-    for length in lengths:
-        runs = []
-        for _ in range(2):
-            began = time.perf_counter()
-            naive_next_token(model, np.arange(length) * 7 % 250 + 1)
-            runs.append(time.perf_counter() - began)
-        measured.append(statistics.median(runs))
-        print(f"twin: one token at length {length}: {measured[-1]:.3f} s")
-    fit = np.polyfit(lengths, measured, 2)
-    total = float(np.polyval(fit, np.arange(prompt_tokens, tokens)).sum())
-    print(f"twin: {total:.0f} s for all tokens, summed over a quadratic through these, not run in full")
-    return total
+def kept(step: Any) -> tuple[int, int]:
+    """Drafts that stayed, and drafts. The last token's drops are of the end, not of its draft."""
+    return sum(not one.dropped for one in step.thoughts[:-1]), max(1, len(step.thoughts) - 1)
+
+
+def small(given: argparse.Namespace) -> None:
+    """The random model, with the twin."""
+    torch.manual_seed(0)
+    config = LlamaConfig(**SHAPE, eos_token_id=None, bos_token_id=None, tie_word_embeddings=False, dtype="float32")
+    base = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        base.lm_head.weight.mul_(SHARPER)
+    subject, new = Subject(base, given.tokens + 8), given.tokens - given.prompt
+    prompt = [place * 7 % 250 + 1 for place in range(given.prompt)]
+    text = [*prompt, *generate(subject.plain, prompt, new, Times()).tokens]
+    weight = subject.weight_for(given.overlap, [(text, given.prompt)])
+    print(
+        f"{given.prompt} prompt tokens and {new} new ones; overlap {given.overlap} at a constant weight of {weight:.3f}"
+    )
+    engines = {"plain": subject.plain, "thinking": subject.cached, "thinking ahead": subject.ahead}
+    times = {label: Times() for label in engines}
+    stayed, twin = [], Times()
+    for turn in range(given.turns):
+        for label, engine in engines.items():
+            step = generate(engine, prompt, new, times[label])
+        stayed.append(kept(step))
+        if not given.no_twin:
+            base.set_attn_implementation(BRANCHES)
+            for length in range(given.prompt + turn, given.tokens, given.turns * given.twin_every):
+                with twin.run():
+                    naive_next_token(subject.model, text[:length])
+            base.set_attn_implementation(NAME)
+    share, count = (sum(one) for one in zip(*stayed, strict=True))
+    for label in engines:
+        print(times[label].line(label))
+    plain, cached, ahead = (times[label].median for label in engines)
+    overlap = subject.overlaps([*prompt, *step.tokens], given.prompt, [weight])[0]
+    print(f"drafts that stayed: {share / count:.3f} of {count}; overlap on the text it wrote {overlap:.3f}")
+    print(f"thinking / plain: {cached / plain:.2f} (target: at most 6.5); ahead / plain: {ahead / plain:.2f}")
+    if twin.processor:
+        scale = new / len(twin.processor)
+        total, clock = scale * sum(twin.processor), scale * sum(twin.clock)
+        print(f"twin, run at {len(twin.processor)} of {new} lengths: {total:.0f} s for all (clock {clock:.0f})")
+        print(f"twin / thinking: {total / cached:.1f} (target: at least 45)")
+        print(f"twin / thinking ahead: {total / ahead:.1f} (target: at least 100)")
+
+
+def real(given: argparse.Namespace) -> None:
+    """A model from a folder, in bfloat16, on questions."""
+    tokenizer = load_tokenizer(given.model)
+    lines = Path(given.questions).read_text(encoding="utf-8").splitlines()[: given.prompts]
+    chats = [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
+    rendered = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in rendered]
+    context = max(map(len, prompts)) + given.new_tokens + 8
+    subject = Subject(load_model(given.model, dtype="bfloat16", device="cpu"), context)
+    warm = [generate(subject.plain, prompt, given.new_tokens, Times()) for prompt in prompts]
+    texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, warm, strict=True)]
+    for share, target in ((0.9, 1.9), (0.8, 2.4)):
+        weight = subject.weight_for(share, texts)
+        times = {"plain": Times(), "thinking": Times(), "thinking ahead": Times()}
+        ahead, stayed = [], []
+        for number, prompt in enumerate(prompts):
+            generate(subject.plain, prompt, given.new_tokens, times["plain"])
+            ahead.append(generate(subject.ahead, prompt, given.new_tokens, times["thinking ahead"]))
+            stayed.append(kept(ahead[-1]))
+            if number < given.cached_prompts:
+                generate(subject.cached, prompt, given.new_tokens, times["thinking"])
+        print(f"overlap {share} on the plain model's text at a constant weight of {weight:.3f}")
+        for label, one in times.items():
+            if one.processor:
+                print(one.line(label))
+        pairs = zip(times["thinking ahead"].processor, times["plain"].processor, strict=True)
+        ratios = [one / other for one, other in pairs]
+        kept_share = sum(one for one, _ in stayed) / sum(count for _, count in stayed)
+        written = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, ahead, strict=True)]
+        overlap = np.mean([subject.overlaps(*one, [weight])[0] for one in written])
+        print(f"drafts that stayed: {kept_share:.3f}; overlap on the text it wrote {overlap:.3f}")
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"ahead / plain: {statistics.median(ratios):.2f} ({spread}; target: at most {target})", flush=True)
 
 
 def flops() -> None:
@@ -138,6 +260,30 @@ def flops() -> None:
         f"Mistral-7B at 300 tokens: reference {reference / 1e9:,.0f} GFLOPs, cached {cached / 1e9:.1f} "
         f"(1/{reference / cached:.0f}; target at most 1/300), plain {plain / 1e9:.1f}"
     )
+
+
+def main() -> None:
+    """Print seconds, ratios and FLOPs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=512, help="prompt and new tokens together, random model")
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--overlap", type=float, default=0.9)
+    parser.add_argument("--no-twin", action="store_true")
+    parser.add_argument("--twin-every", type=int, default=1, help="run the twin at every so many-th length")
+    parser.add_argument("--model", help="a folder; without it, the random model")
+    parser.add_argument("--questions", help="JSON lines with a question each")
+    parser.add_argument("--prompts", type=int, default=6)
+    parser.add_argument("--cached-prompts", type=int, default=1, help="thinking token by token is timed on so many")
+    parser.add_argument("--new-tokens", type=int, default=64)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{describe_hardware()}; torch {torch.__version__}, 1 thread", flush=True)
+    if given.model:
+        real(given)
+    else:
+        small(given)
+    flops()
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ SOURCE = Path(__file__).parents[1] / "src" / "isoflop"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(["specs", "randomness", "thought", "countdown", "cost", "stats"], 1),
+    **dict.fromkeys(["specs", "randomness", "thought", "countdown", "embedded", "cost", "stats"], 1),
     **dict.fromkeys(["asking", "core", "http", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
-    **dict.fromkeys(["search", "quietstar"], 4),
+    **dict.fromkeys(["search", "quietstar", "laboratory"], 4),
     "studies": 5,
     **dict.fromkeys(["report", "serve"], 6),
-    **dict.fromkeys(["audit", "reward_training"], 7),
+    **dict.fromkeys(["audit", "claim", "reward_training"], 7),
     **dict.fromkeys(["cli", "api"], 8),
     "__init__": 9,
     "__main__": 9,
@@ -25,16 +25,19 @@ FLOORS = {
 # Where a heavy package may be imported when a module is loaded. Inside a function it may stand anywhere above.
 HEAVY = {
     "torch": (
-        *("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
+        *("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/", "laboratory/"),
         *(f"reward_training/{name}" for name in ("epochs", "hidden", "head_fit", "train_")),
     ),
-    "transformers": ("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/"),
+    "transformers": ("runtime/", "engines/local", "engines/naive", "rewards/", "quietstar/", "laboratory/"),
     "ray": (),
     "httpx2": ("http/client",),
     "vllm": (),
     "fastapi": ("serve/",),
     "matplotlib": (),
     "plotly": (),
+    "pyarrow": (),
+    "starlette": (),
+    "uvicorn": (),
     "pandas": (),
     "datasets": (),
     "math_verify": ("answers/symbolic_worker",),

@@ -10,7 +10,8 @@ Zelikman et al. 2024 (arXiv 2403.09629).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,40 @@ class Thought:
     def changed(self) -> bool:
         """Whether it made another token the likeliest."""
         return self.plain != self.mixed
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtFigures:
+    """Of `tokens` sampled tokens, `thoughts` had a thought before them; `changed` of those made another token the
+    likeliest. `dropped` tokens were drafted ahead in vain."""
+
+    tokens: int
+    thoughts: int
+    changed: int
+    dropped: int
+
+    @classmethod
+    def of(cls, steps: Iterable[tuple[int, Sequence[Thought]]]) -> ThoughtFigures:
+        """From each step's sampled tokens and thoughts; one that siblings share counts before each one's token."""
+        counted = [(tokens, thoughts) for tokens, thoughts in steps]
+        thoughts = [one for _, own in counted for one in own]
+        changed, dropped = sum(one.changed for one in thoughts), sum(one.dropped for one in thoughts)
+        return cls(sum(tokens for tokens, _ in counted), len(thoughts), changed, dropped)
+
+    @property
+    def rate(self) -> float | None:
+        """The share of tokens with a thought."""
+        return self.thoughts / self.tokens if self.tokens else None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Counts and shares."""
+        return asdict(self) | {"rate": self.rate, "hit_rate": self.hit_rate}
+
+    def __str__(self) -> str:
+        rate, hit = (f"{share or 0:.0%}" for share in (self.rate, self.hit_rate))
+        return f"a thought before {rate} of {self.tokens} tokens, {hit} of them changed the likeliest token"
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of thoughts that changed the likeliest token."""
+        return self.changed / self.thoughts if self.thoughts else None

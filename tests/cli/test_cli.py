@@ -174,6 +174,22 @@ def test_flops_prints_the_formula_and_its_numbers(isoflop, tmp_path):
     assert "14.22 GFLOPs" in out
 
 
+def test_flops_of_an_engine_that_thinks_have_its_thoughts(isoflop, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(MISTRAL))
+    code, out, _ = isoflop("flops", "quietstar(model='.')", "--prompt", "299", "--new", "1", "--json")
+    assert code == 0
+    thoughts = last_json(out)["thoughts"]
+    assert (thoughts["rows"], thoughts["chosen_tokens"], thoughts["forwards"]) == (7, 5, 5)
+    assert thoughts["all_tokens_flops"] == thoughts["flops"] == pytest.approx(100.4e9, rel=0.01)
+    assert "7 rows, 5 tokens chosen, 5 forwards more = 100." in out
+    code, out, _ = isoflop("flops", "quietstar(model='.', ahead=True)", "--prompt", "299", "--new", "1", "--json")
+    assert last_json(out)["thoughts"]["flops"] == thoughts["flops"]
+    assert last_json(out)["thoughts"]["most_flops"] > 3 * thoughts["flops"]
+    code, _, err = isoflop("flops", "scripted()")
+    assert code == 2
+    assert "has no model whose config could be read" in err
+
+
 def test_plan_says_what_a_study_takes_and_compares_with_the_run(isoflop, study):
     code, out, _ = isoflop("plan", str(study), "--device", "h100", "--per-hour", "3", "--json")
     assert code == 0

@@ -20,6 +20,7 @@ def test_what_a_method_has_no_use_for_is_refused(tmp_path):
     for method, option, told in (
         ("lora", ["--features", "logprob"], "no place for the policy's log-probabilities: combine the two as ensemble"),
         ("full", ["--l2", "0.1"], "--l2 is given in vain with --method full"),
+        ("full", ["--l2", "0"], "--l2 is given in vain with --method full"),  # 0 is a value, too
         ("head", ["--rank", "4"], "--rank is given in vain with --method head"),
         ("head", ["--shard"], "--shard is given in vain with --method head"),
     ):

@@ -50,6 +50,7 @@ SPECS: dict[str, Callable[[Path], EngineSpec]] = {
     "local": lambda folder: Local(str(folder), context_tokens=256, memory_gb=0.02),
     "naive": lambda folder: Naive(str(folder), context_tokens=256),
     "quietstar": lambda folder: QuietStar(str(thinking(folder)), context_tokens=256, memory_gb=0.02),
+    "quietstar_ahead": lambda folder: QuietStar(str(thinking(folder)), ahead=True, context_tokens=256, memory_gb=0.02),
     "scripted": lambda folder: Scripted(context_tokens=256),
     "remote-vllm": remote("vllm"),
     "remote-llamacpp": remote("llamacpp"),

@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from thinking_engines import NAMES, TEXTS, ask, opened, root, run
+from transformers import AutoModelForCausalLM
 
 from isoflop.api import solve
-from isoflop.asking import Markers, Prompt
-from isoflop.core import Origin, Problem, Trajectory
+from isoflop.cli.main import run as main
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Budget
-from isoflop.engines.base import Generation, GenerationRequest, Until
+from isoflop.engines.base import Generation, GenerationRequest
 from isoflop.engines.local import Local
-from isoflop.engines.local_engine import LocalEngine
-from isoflop.errors import SpecError
+from isoflop.errors import ModelError, SpecError
 from isoflop.quietstar import ThoughtModel
+from isoflop.quietstar.checkpoint import WEIGHTS
 from isoflop.quietstar.cost import ThoughtPricer
 from isoflop.quietstar.engine import QuietStar
 from isoflop.quietstar.naive import naive_next_token
-from isoflop.randomness import stream_key, uniform
+from isoflop.randomness import uniform
 
 SAMPLING = "sampling(max_tokens=24)"
-NAMES = ["llama", "mistral_window", "gemma2"]
-TEXTS = ["Question: Tom has 3 apples and buys 4 more.\n", "Hi", "3 + 4 = 7\n"]
-
-
-@pytest.fixture(scope="session")
-def folders(tiny_models: dict[str, Path], tmp_path_factory: Any, on_a_plain_model: Any) -> dict[str, Path]:
-    """Checkpoints with random thoughts, and their tokenizers."""
-    found = {}
-    for name in NAMES:
-        found[name] = tmp_path_factory.mktemp("thinking") / name
-        base = AutoModelForCausalLM.from_pretrained(tiny_models[name]).eval()
-        on_a_plain_model(base, 8).save(found[name])
-        AutoTokenizer.from_pretrained(tiny_models[name]).save_pretrained(found[name])
-    return found
-
-
-def opened(folder: Path, **fields: Any) -> LocalEngine:
-    return QuietStar(str(folder), context_tokens=128, memory_gb=fields.pop("memory_gb", 0.1), **fields).open()
-
-
-def root(engine: LocalEngine, text: str, search: str = "s", step_end: tuple[str, ...] = ("\n",)) -> Trajectory:
-    prompt = Prompt(text, markers=Markers(step_end=step_end))
-    tokens = engine.encode(text, prompt=True)
-    return Trajectory.at(Origin(Problem(text, text), prompt, text, tokens, 0, search))
-
-
-def ask(number: int, parent: Trajectory, index: int = 0, tokens: int = 8, **fields: Any) -> GenerationRequest:
-    stream = stream_key(0, parent.origin.problem.id, (*parent.path, index))
-    fields = {"until": Until.END} | fields
-    return GenerationRequest(number, parent, stream, max_tokens=tokens, child=index, **fields)
-
-
-def run(
-    engine: LocalEngine, requests: Sequence[GenerationRequest], later: Sequence[GenerationRequest] = ()
-) -> list[Generation]:
-    """Replies in order; `later` ones join after three tokens."""
-    done: dict[int, Generation] = {}
-    engine.submit(requests)
-    for turn in range(1000):
-        if turn == 3:
-            engine.submit(later)
-        done |= {one.id: one for one in engine.poll()}
-        if len(done) == len(requests) + len(later):
-            break
-    return [done[request.id] for request in [*requests, *later]]
 
 
 def check(model: ThoughtModel, request: GenerationRequest, reply: Generation) -> None:
@@ -158,6 +117,27 @@ def test_a_gate_opens_where_the_plain_model_is_unsure(folders: dict[str, Path]) 
     assert {True, False} == set(thought_about)
 
 
+def test_a_gate_head_decides_by_the_plain_state(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Its tensors stand among the thought's; a checkpoint without them is refused."""
+    with pytest.raises(ModelError, match=r"has no gate head.*train one.*let the entropy decide"):
+        opened(folders["llama"], think="gate(0.5, by='head')")
+    folder = shutil.copytree(folders["llama"], tmp_path / "gated")
+    generator = torch.Generator().manual_seed(0)
+    head = {"gate_head.weight": torch.randn((1, 32), generator=generator), "gate_head.bias": torch.zeros(1)}
+    save_file(load_file(folder / WEIGHTS) | head, folder / WEIGHTS)
+    model, engine = ThoughtModel.load(folder, 8), opened(folder, think="gate(0.5, by='head')")
+    request = ask(1, root(engine, TEXTS[0], step_end=()), tokens=24, temperature=0.0)
+    (reply,) = run(engine, [request])
+    check(model, request, reply)
+    [step] = reply.steps
+    base = AutoModelForCausalLM.from_pretrained(folders["llama"]).eval()
+    with torch.inference_mode():
+        hidden_ND = base.model(torch.tensor([[*request.parent.tokens, *step.tokens]])).last_hidden_state[0]
+        gain_N = (hidden_ND @ head["gate_head.weight"][0]).tolist()[request.parent.length - 1 : -1]
+    assert [one.at for one in step.thoughts] == [place for place, gain in enumerate(gain_N) if gain > 0]
+    assert 0 < len(step.thoughts) < 24
+
+
 def test_a_boundary_thought_stands_before_each_steps_first_token(folders: dict[str, Path]) -> None:
     engine = opened(folders["llama"], think="boundary")
     ends = tuple("abcdefghij0123456789 ")
@@ -201,18 +181,42 @@ def test_thoughts_are_charged_to_their_own_role_by_the_formula(folders: dict[str
 
 
 def test_rules_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"think='gate\(-1\)'.*'boundary', 'gate\(t\)'"):
-        QuietStar("m", think="gate(-1)")
+    for think in ("gate(-1)", "gate(x)", "gate(1.5, by='head')", "gate(0.5, by='chance')", "sometimes"):
+        with pytest.raises(SpecError, match=r"is unknown; allowed: .*'gate\(t\)'.*by='head'"):
+            QuietStar("m", think=think)
     with pytest.raises(SpecError, match="siblings share a node's thoughts with think='boundary'"):
         QuietStar("m", thoughts_per_node=2)
     with pytest.raises(SpecError, match="greedy thoughts are all the same"):
         QuietStar("m", think="boundary", thoughts_per_node=2)
 
 
+def test_solve_shows_thoughts_and_says_how_often_they_changed_something(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = f"quietstar(model={str(folders['llama'])!r}, think='boundary', context_tokens=128, memory_gb=0.05)"
+    how = ["--prompt", "plain()", "--sampling", "sampling(max_tokens=16, answer_tokens=4)", "--show-thoughts", "--json"]
+    monkeypatch.setattr(sys, "argv", ["isoflop", "solve", "3 + 4", "--model", engine, *how])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out = capsys.readouterr().out
+    assert not ended.value.code
+    assert "Thoughts (weight, thought, the likeliest next token without and with it)" in out
+    assert re.search(r"before token \d+: [+-]\d+\.\d{3}  '.*'  '.*'( -> '.*'| stays)", out)
+    found = json.loads(out.splitlines()[-1])["thoughts"]
+    assert 0 < found["thoughts"] < found["tokens"]
+    assert found["rate"] == found["thoughts"] / found["tokens"]
+    shown = out.count("before token")
+    assert shown == found["thoughts"]
+    assert found["changed"] == sum(" -> " in line for line in out.splitlines() if "before token" in line)
+
+
+SHARED = {"think": "boundary", "thoughts": "sampled", "thoughts_per_node": 2}
 STRATEGIES = ["rebase(width=16)", "beam(width=2, expand=2)", "mcts(simulations=4, expand=2)", "self_consistency(n=3)"]
 
 
-@pytest.mark.parametrize("fields", [{}, {"think": "boundary", "thoughts": "sampled", "thoughts_per_node": 2}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {"think": "boundary", "thoughts": "sampled", "thoughts_per_node": 2}, {"ahead": True}], ids=str
+)
 @pytest.mark.parametrize("strategy", [*STRATEGIES, "budget_forcing(think_tokens=20)"])
 def test_strategies_run_on_it_and_both_books_agree(folders: dict[str, Path], strategy: str, fields: Any) -> None:
     budget = Budget(flops=1e9)
@@ -225,7 +229,7 @@ def test_strategies_run_on_it_and_both_books_agree(folders: dict[str, Path], str
 
 
 @pytest.mark.parametrize("flops", [3e7, 6e7, 2e8])
-@pytest.mark.parametrize("fields", [{}, {"thoughts": "sampled"}, {"think": "gate(4.2)"}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"thoughts": "sampled", "ahead": True}, {"think": "gate(4.2)"}], ids=str)
 def test_a_flops_budget_is_never_exceeded(folders: dict[str, Path], fields: Any, flops: float) -> None:
     engine, budget = opened(folders["llama"], **fields), Budget(flops=flops)
     attempt = solve("3 + 4", model=engine, strategy=STRATEGIES[0], prompt="plain()", budget=budget, sampling=SAMPLING)

@@ -21,7 +21,6 @@ from isoflop.quietstar import ThoughtModel
 from isoflop.quietstar.training.data import read_documents
 from isoflop.quietstar.training.loop import train
 from isoflop.quietstar.training.positions import parse_positions
-from isoflop.quietstar.training.settings import Training
 
 KILLED_AFTER_STEP_3 = """
 import json, os, signal, sys
@@ -29,18 +28,6 @@ from isoflop.quietstar.training.loop import train
 from isoflop.quietstar.training.settings import Training
 train(Training(**json.loads(sys.argv[1])), lambda line: line["step"] == 3 and os.kill(os.getpid(), signal.SIGKILL))
 """
-
-
-@pytest.fixture
-def settings(tiny_llama_folder, tmp_path):
-    data = tmp_path / "text.jsonl"
-    data.write_text(
-        "".join(json.dumps({"text": f"{n} + {n} = {2 * n}\nThe answer is {2 * n}."}) + "\n" for n in range(7))
-    )
-    small = {"n_ahead": 5, "talk": 2, "length": 12, "batch": 2, "accumulate": 2, "positions": "random(4)"}
-    rates = {"base_rate": 1e-3, "vector_rate": 1e-3, "head_rate": 1e-2, "warmup_steps": 1}
-    out = str(tmp_path / "run")
-    return Training(str(tiny_llama_folder), str(data), out, steps=4, save_every=2, **small, **rates)
 
 
 def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(settings, tmp_path):
@@ -59,7 +46,7 @@ def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(settings, tmp_path
 
 def test_going_on_from_a_checkpoint_keeps_vectors_and_head(settings, tmp_path):
     first = train(replace(settings, steps=2))
-    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 0.0}
+    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 1e-20}
     second = train(replace(settings, model=str(first), out=str(tmp_path / "more"), steps=1, **none))
     before, after = (ThoughtModel.load(folder).thought_parameters.state_dict() for folder in (first, second))
 
@@ -80,7 +67,7 @@ def reference_folder(tiny_llama_folder, on_a_plain_model, tmp_path):
 
 
 def test_a_checkpoint_of_the_reference_goes_on_with_its_own_thoughts(settings, reference_folder):
-    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 0.0, "n_ahead": None}
+    none = {"base_rate": 0.0, "vector_rate": 0.0, "head_rate": 1e-20, "n_ahead": None}
     before = ThoughtModel.load(reference_folder)
     after = ThoughtModel.load(train(replace(settings, model=str(reference_folder), steps=1, **none)))
 
@@ -114,7 +101,10 @@ def test_places_to_think_at():
     assert (anchors.tolist(), used.tolist()) == ([[0, 1, 2], [0, 0, 0]], [[True] * 3, [True, False, False]])
     anchors, used = parse_positions("random(2)").anchors(texts, real, (0,))
     assert used.tolist() == [[True, True], [True, False]]
-    for wrong in ("everywhere", "random(0)", "random"):
+    texts = [["a", " =", " ", "5", "\n"], ["b", " =", " 7", "= "]]
+    anchors, used = parse_positions("boundary('= ')").anchors(texts, torch.ones(2, 5), (0,))
+    assert (anchors.tolist(), used.tolist()) == ([[2, 0], [1, 3]], [[True, False], [True, True]])
+    for wrong in ("everywhere", "random(0)", "random", "boundary()", "boundary('')"):
         with pytest.raises(SpecError, match="is unknown; allowed: all, boundary"):
             parse_positions(wrong)
 

@@ -120,6 +120,17 @@ def test_a_pool_gives_every_k_and_pass_at_k_rises(table):
     assert passes[0] == pytest.approx(pool["curves"]["maj@k"]["accuracy"][0])
 
 
+def test_the_difference_that_so_many_problems_show_is_told(table):
+    from isoflop.report.layout import notes
+    from isoflop.stats.paired import minimum_detectable_difference
+
+    declared = [test for test in table.comparison.tests if not test.exploratory]
+    discordant = sum(test.a_only + test.b_only for test in declared) / (12 * len(declared))
+    least = minimum_detectable_difference(12, discordant, level=0.05 / len(declared))
+    [told] = [line for line in notes(table) if "will not show" in line]
+    assert told.startswith(f"Differences below {100 * least:.1f} points")
+
+
 def test_each_reward_that_weighed_a_pool_has_curves_of_its_own(questions, tmp_path):
     run = executed(
         questions, tmp_path, strategies=["self_consistency(n=4)", "best_of_n(n=4)"], reward=["oracle()", "random()"]

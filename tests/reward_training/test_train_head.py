@@ -110,9 +110,12 @@ def test_what_solutions_begin_with_alike_is_computed_once(solve, policy, monkeyp
     passages = [example.passage for example in examples]
     reader = hidden.StateReader(model, context_tokens=hidden.context_of(passages))
     tokens, step = [], Runner.step
-    monkeypatch.setattr(
-        Runner, "step", lambda self, batch, **how: tokens.append(len(batch.ids)) or step(self, batch, **how)
-    )
+
+    def counted(runner, batch, **how):
+        tokens.extend(map(len, batch.segment_tokens))
+        return step(runner, batch, **how)
+
+    monkeypatch.setattr(Runner, "step", counted)
     reader.read(passages)
     prefixes = {passage.tokens[:end] for passage in passages for end in range(1, len(passage.tokens) + 1)}
     assert sum(tokens) == len(prefixes) < sum(len(passage.tokens) for passage in passages)
@@ -129,7 +132,7 @@ def test_states_of_other_weights_are_not_taken_for_these(solve, policy, tmp_path
 
 
 def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, monkeypatch):
-    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(log_probs=True))
+    alone = train_head(labels, str(policy), tmp_path / "alone", HeadTraining(features="logprob"))
     train_head(labels, str(policy), tmp_path / "first", HeadTraining())
 
     def refused(reader, passages):
@@ -137,8 +140,8 @@ def test_trainings_on_the_same_labels_share_states(labels, policy, tmp_path, mon
 
     monkeypatch.setattr(hidden.StateReader, "read", refused)
     kept = tmp_path / "first" / "states"
-    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(log_probs=True), states=kept)
-    assert shared["heads"][0]["held_out_auc"] == alone["heads"][0]["held_out_auc"]
+    shared = train_head(labels, str(policy), tmp_path / "second", HeadTraining(features="logprob"), states=kept)
+    assert shared["fits"][0]["held_out_auc"] == alone["fits"][0]["held_out_auc"]
     assert not (tmp_path / "second" / "states").exists()
 
 

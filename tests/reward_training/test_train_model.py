@@ -15,6 +15,7 @@ from isoflop.cli.main import app
 from isoflop.core import Channel
 from isoflop.errors import ModelError, SpecError, StoreError, StudyError
 from isoflop.reward_training import train_loop
+from isoflop.reward_training.evaluate import evaluate
 from isoflop.reward_training.examples import text_examples
 from isoflop.reward_training.folder import problems_of
 from isoflop.reward_training.labels import LabelledStep, write_labels
@@ -59,6 +60,8 @@ def test_what_is_saved_is_an_ordinary_folder_that_token_prm_loads(labels, policy
     assert summary["use"] == f"token_prm({str(out)!r})"
     held = [solution for solution in read_solutions(labels) if solution.problem in fit["held_out"]]
     rewards = score(specs.parse("reward", summary["use"]), held)
+    notes = evaluate(labels, [f"ensemble([logprob(), {summary['use']}])"]).notes
+    assert any("was trained on 14 of these 20 problems" in note for note in notes)
     told = auc([each for path in rewards for each in path], [label >= 0.5 for one in held for label in one.labels])
     assert told == pytest.approx(fit["held_out_auc"])
     config = json.loads((out / "config.json").read_text())

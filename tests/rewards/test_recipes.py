@@ -25,6 +25,7 @@ AWKWARD = {
     "one": STEPS[:1],
     "empty steps": ["She has 3.\n", "\n", "", "so 7"],
     "left-over white space": ["  She has 3. \n\n", "\t3 + 4 = 7 \n", " 7  "],
+    "odd characters": ["3 ×\u00a04 = 🙂\r\n", "<|im_end|>\u200b<｜end▁of▁sentence｜>\u2028\n", "\\boxed{7} é漢\n\n\n"],
     "braces and marks": ["{solution} {question} {mark}\n", "+ or - ?\n", "<extra_0> + <extra_0>\n", "7"],
 }
 CLOSE = {"rel": 0, "abs": 1e-5}
@@ -138,7 +139,10 @@ def skywork_direct(folder, question, lines):
     return torch.sigmoid(values[flags, 0]).tolist()
 
 
-@pytest.mark.parametrize("lines", [["3 apples", " 4 more ", "", "7"], ["7"], ["{bos} a\\b", "\t7"]])
+@pytest.mark.parametrize(
+    "lines",
+    [["3 apples", " 4 more ", "", "7"], ["7"], ["3 ×\u00a04 = 🙂\r", "<|im_end|>\u2028"], ["{bos} a\\b", "\t7"]],
+)
 def test_skywork(checkpoints, lines):
     folder = checkpoints["skywork"]
     steps = [line + "\n" for line in lines]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
-from isoflop.runtime.sampling import sample
+from isoflop.runtime.sampling import sample, verify
 
 
 def draw(
@@ -127,3 +128,49 @@ def test_mixed_rows_draw_each_by_its_own_rule() -> None:
     mixed, _, _ = sample(logits, np.zeros(5, dtype=np.int64), temperature, top_p, top_k, np.full(5, 0.37))
     alone = [int(draw(logits, [0.37], *rule)[0][0]) for rule in rules]
     assert mixed.tolist() == alone
+
+
+def judged(p_V: list[float], q_V: list[float], draws: int, **cut: float) -> tuple[np.ndarray, np.ndarray]:
+    """Drafts from q, and what they become where p is wanted."""
+    generator = np.random.default_rng(0)
+    both = [torch.tensor(one).log().expand(draws, -1) for one in (q_V, p_V)]
+    how = [np.full(draws, cut.get(name, default)) for name, default in HOW]
+    drafts, _, _ = sample(both[0], np.arange(draws), *how, generator.random(draws))
+    tokens, logprobs, broken = verify(drafts, *both, *how, generator.random(draws), generator.random(draws))
+    assert not broken.any()
+    assert np.exp(logprobs) == pytest.approx(np.array(p_V)[tokens], abs=1e-6)
+    return drafts, tokens
+
+
+HOW = [("temperature", 1.0), ("top_p", 1.0), ("top_k", 0)]
+P, Q = [0.1, 0.4, 0.05, 0.3, 0.15], [0.3, 0.1, 0.2, 0.25, 0.15]
+
+
+@pytest.mark.parametrize("cut", [{}, {"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.6}, {"top_k": 4, "top_p": 0.7}])
+def test_judged_drafts_are_distributed_as_what_was_wanted(cut: dict[str, float]) -> None:
+    draws = 20_000
+    _, tokens = judged(P, Q, draws, **cut)
+    generator = np.random.default_rng(1)
+    how = [np.full(draws, cut.get(name, default)) for name, default in HOW]
+    logits = torch.tensor(P).log().expand(draws, -1)
+    direct, _, _ = sample(logits, np.arange(draws), *how, (np.arange(draws) + generator.random(draws)) / draws)
+    seen, wanted = (np.bincount(one, minlength=5) for one in (tokens, direct))
+    assert seen[wanted == 0].sum() == 0
+    held = wanted > 0
+    assert chisquare(seen[held], wanted[held]).pvalue > 1e-3
+
+
+def test_a_draft_stays_as_often_as_the_distributions_overlap() -> None:
+    drafts, tokens = judged(P, Q, 20_000)
+    assert np.mean(drafts == tokens) == pytest.approx(np.minimum(P, Q).sum(), abs=0.015)
+    drafts, tokens = judged(P, P, 2_000)
+    assert (drafts == tokens).all()
+
+
+def test_greedy_drafts_become_the_likeliest_and_broken_rows_are_told() -> None:
+    wanted = torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0], [float("nan"), 2.0, 1.0]])
+    drafts, ones = np.array([0, 0, 1]), np.ones(3)
+    how = np.array([0.0, 0.0, 1.0]), ones, np.zeros(3, dtype=np.int64), ones * 0.9, ones * 0.5
+    tokens, _, broken = verify(drafts, torch.zeros((3, 3)), wanted, *how)
+    assert tokens[:2].tolist() == [1, 0]
+    assert broken.tolist() == [False, False, True]

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from isoflop.cost.devices import Device
-from isoflop.cost.flops import estimate
+from isoflop.cost.flops import Pricer, estimate
 from isoflop.cost.shape import load_shape
 from isoflop.engines.scripted import Scripted
 from isoflop.errors import StudyError
+from isoflop.quietstar.cost import ThoughtPricer
+from isoflop.quietstar.engine import QuietStar
 from isoflop.studies.phantom import Assumptions
 from isoflop.studies.plan import MoneyPrices, assumptions_from, plan_study
 from isoflop.studies.run import Run
@@ -138,3 +140,26 @@ def test_an_empty_run_teaches_nothing(problems: str, tmp_path: Path) -> None:
     study = study_from_dict({"problems": problems, "model": "scripted()", "strategy": "greedy()"}, "study.toml")
     with pytest.raises(StudyError, match="no solution with tokens yet"):
         assumptions_from(Run.create(study, tmp_path / "run"))
+
+
+def test_an_engine_that_thinks_is_priced_with_its_thoughts(problems: str, model: str) -> None:
+    """Greedy: what the formula says of a thought before each token, of each step's first, of a share of them."""
+    assumed = Assumptions(prompt_tokens=50, solution_tokens=120, step_tokens=30, gated=0.5)
+    fields = {
+        "never": {"think": "never"},
+        "always": {},
+        "boundary": {"think": "boundary"},
+        "gate": {"think": "gate(1)"},
+    }
+    engines = {name: QuietStar(model, **own) for name, own in fields.items()} | {"ahead": QuietStar(model, ahead=True)}
+    arms = [Arm.of(model=engine, strategy="greedy()") for engine in engines.values()]
+    plan = plan_study(Study(problems, arms), assumptions=assumed)
+    flops = {name: arm.flops_per_attempt for name, arm in zip(engines, plan.arms, strict=True)}
+    prices = ThoughtPricer(Pricer(load_shape(model)), 8)
+    assert flops["never"] == estimate(load_shape(model), 50, 120)["total_flops"]
+    assert flops["always"] - flops["never"] == prices.cost(50, 120).flops
+    assert flops["boundary"] - flops["never"] == sum(prices.cost(50 + at).flops for at in range(0, 120, 30))
+    assert flops["gate"] - flops["never"] == pytest.approx(prices.cost(50, 120).flops / 2, rel=0.15)
+    every = [prices.ahead(50, 120, dropped=dropped).flops for dropped in (0, 5)]
+    thrown = (flops["ahead"] - flops["never"] - every[0]) / (every[1] - every[0])
+    assert thrown == pytest.approx(0.1, abs=0.05)

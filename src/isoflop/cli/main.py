@@ -15,19 +15,25 @@ import typer
 from isoflop import __version__
 from isoflop.cli import (
     audit,
+    claim,
     compare,
+    demo,
+    export,
     figure,
     flops,
     imports,
+    lab,
     names,
     plan,
     quietstar,
+    report,
     reward,
     solve,
     study,
     table,
     timing,
     tree,
+    watch,
 )
 from isoflop.cli.guard import DEBUG, guarded
 
@@ -36,7 +42,7 @@ SPREADING = ("--strategies", "--model", "--reward", "--prompt", "--sampling", "-
 
 app = typer.Typer(
     help="The instrument for compute-optimal LLM problem solving.",
-    epilog="Start with: isoflop list · isoflop solve --help · isoflop compare --help",
+    epilog="Start with: isoflop demo · isoflop list · isoflop solve --help · isoflop compare --help",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,14 +51,20 @@ app = typer.Typer(
 study_app = typer.Typer(help="Run a study file: problems x arms x seeds, resumable.", no_args_is_help=True)
 study_app.command("run", epilog=study.EXAMPLES)(guarded(study.run))
 
+app.command("demo", epilog=demo.EXAMPLES)(guarded(demo.demo))
 app.command("solve", epilog=solve.EXAMPLES)(guarded(solve.solve))
 app.command("compare", epilog=compare.EXAMPLES)(guarded(compare.compare))
 app.add_typer(study_app, name="study")
+app.add_typer(claim.app, name="claim")
 app.add_typer(quietstar.app, name="quietstar")
 app.add_typer(reward.app, name="reward")
+app.add_typer(lab.app, name="lab")
 app.command("table", epilog=table.EXAMPLES)(guarded(table.table))
 app.command("tree", epilog=tree.EXAMPLES)(guarded(tree.tree))
 app.command("figure", epilog=figure.EXAMPLES)(guarded(figure.figure))
+app.command("report", epilog=report.EXAMPLES)(guarded(report.report))
+app.command("export", epilog=export.EXAMPLES)(guarded(export.export))
+app.command("watch", epilog=watch.EXAMPLES)(guarded(watch.watch))
 app.command("flops", epilog=flops.EXAMPLES)(guarded(flops.flops))
 app.command("plan", epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command("time", epilog=timing.EXAMPLES)(guarded(timing.time))

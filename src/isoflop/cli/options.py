@@ -19,6 +19,15 @@ Settings = Annotated[
         "--set", metavar="NAME=VALUE", help="Another value for one of the study file's variables; repeatable."
     ),
 ]
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="NAME=VALUE",
+        help="hour=2.5 (of the machine), or input= and output= (a million tokens); currency=€. Repeatable.",
+        show_default="no money",
+    ),
+]
 RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Make failed attempts again.")]
 Concurrency = Annotated[int | None, typer.Option("--concurrency", min=1, help="Problems worked on at once.")]
 BudgetFlops = Annotated[float | None, typer.Option("--budget-flops", help="FLOPs per problem, never exceeded.")]
@@ -26,14 +35,15 @@ BudgetTokens = Annotated[int | None, typer.Option("--budget-tokens", help="New t
 BudgetSeconds = Annotated[float | None, typer.Option("--budget-seconds", help="Seconds per problem.")]
 
 
-def settings_of(given: Sequence[str] | None) -> dict[str, str]:
+def settings_of(given: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
     """`NAME=VALUE` texts as a mapping. Raises SpecError for one without a name or a value."""
     found: dict[str, str] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise SpecError(f"--set {text!r} is not of the form NAME=VALUE, such as --set model=DIR")
+            example = "model=DIR" if option == "--set" else "hour=2.5"
+            raise SpecError(f"{option} {text!r} is not of the form NAME=VALUE, such as {option} {example}")
         if name.strip() in found:
-            raise SpecError(f"--set names {name.strip()!r} twice; give each variable once")
+            raise SpecError(f"{option} names {name.strip()!r} twice; give each once")
         found[name.strip()] = value
     return found

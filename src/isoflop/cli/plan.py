@@ -34,6 +34,10 @@ def plan(
     prompt_tokens: Annotated[int | None, typer.Option("--prompt-tokens", show_default="a quarter of the text")] = None,
     agreement: Annotated[float | None, typer.Option(help="Chance of the commonest answer.", show_default="0.6")] = None,
     discordant: Annotated[float | None, typer.Option(help="Share where two arms differ.", show_default="0.2")] = None,
+    gated: Annotated[
+        float | None, typer.Option(help="Share of tokens a gate thinks before.", show_default="0.1")
+    ] = None,
+    kept_drafts: Annotated[float | None, typer.Option(help="Share of drafts that stay.", show_default="0.9")] = None,
     per_hour: Annotated[float | None, typer.Option("--per-hour", help="Price of the device by the hour.")] = None,
     per_million_prompt: Annotated[float, typer.Option(help="Price of a million prompt tokens.")] = 0.0,
     per_million_new: Annotated[float, typer.Option(help="Price of a million new tokens.")] = 0.0,
@@ -52,6 +56,8 @@ def plan(
         "prompt_tokens": prompt_tokens,
         "agreement": agreement,
         "discordant": discordant,
+        "gated": gated,
+        "kept_drafts": kept_drafts,
     }
     priced = per_hour is not None or per_million_prompt or per_million_new
     found = plan_study(

@@ -15,7 +15,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A checkpoint with thoughts.", show_default=False)],
     data: Annotated[str, typer.Option("--data", help="Held-out text, as for train.")],
     n_ahead: Annotated[int | None, typer.Option("--n-ahead", help="The checkpoint's own where not given.")] = None,
-    positions: Annotated[str, typer.Option("--positions", help="all, boundary, traces or random(N).")] = "all",
+    positions: Annotated[
+        str, typer.Option("--positions", help="all, boundary, boundary('= '), traces, random(N).")
+    ] = "all",
     length: Annotated[int, typer.Option("--length", min=2, help="Tokens of a document that are read.")] = 256,
     batch: Annotated[int, typer.Option("--batch", min=2, help="Documents computed at once.")] = 8,
     filler: Annotated[str, typer.Option("--filler", help="Its first token makes the filler thoughts.")] = "---",

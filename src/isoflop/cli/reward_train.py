@@ -64,7 +64,7 @@ def train(
     """Fit a reward to labels; splits by problem, stops early, says how well it tells steps apart."""
     from isoflop.reward_training.labels import LABEL_KINDS
 
-    given = {name: value for name, value in locals().items() if value not in (None, False)}
+    given = {name: value for name, value in locals().items() if value is not None and value is not False}
     _refuse("--method", method, METHODS)
     _refuse("--kind", kind, (None, *LABEL_KINDS))
     _refuse("--features", features, (None, "logprob", "path"))

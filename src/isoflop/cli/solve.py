@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from isoflop.core import Attempt, Trajectory
+    from isoflop.thought import ThoughtFigures
 
 EXAMPLES = (
     'isoflop solve "Natalia sold clips to 48 friends ..." --model DIR --strategy "rebase(width=8)"'
@@ -80,6 +81,7 @@ def document(attempt: Attempt) -> dict[str, Any]:
         "candidates": len(attempt.candidates),
         "nodes": len(attempt.nodes),
         "seconds": attempt.seconds,
+        "thoughts": _thoughts(attempt).to_dict(),
         "cost": {role: cost.to_dict() | {"flops": cost.flops} for role, cost in attempt.charged.items()},
     }
 
@@ -126,8 +128,18 @@ def _print_thoughts(attempt: Attempt) -> None:
         out.print("none: this model does not think, or nothing was worth a thought", style="dim")
 
 
+def _thoughts(attempt: Attempt) -> ThoughtFigures:
+    """How often there was a thought, and how often it changed the likeliest token."""
+    from isoflop.thought import ThoughtFigures
+
+    made = [node.step for node in attempt.nodes if node.step is not None]
+    return ThoughtFigures.of((step.sampled, step.thoughts) for step in made)
+
+
 def _notes(attempt: Attempt) -> list[str]:
     notes = [] if attempt.outcome.value == "ungraded" else [f"graded: {attempt.outcome.value.replace('_', ' ')}"]
+    if (thoughts := _thoughts(attempt)).thoughts:
+        notes.append(str(thoughts))
     if attempt.stop != "finished":
         notes.append(f"stopped by {attempt.stop.value.replace('_', ' ')}: {attempt.message}")
     if len(attempt.tied) > 1:

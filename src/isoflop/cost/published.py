@@ -11,10 +11,10 @@ Mistral-7B it comes to 54% of the matrix products of a token.
 
 from __future__ import annotations
 
+from isoflop.cost.known import CONFIGS
 from isoflop.cost.shape import ModelShape, shape_from_config
 
-# The integers of mistralai/Mistral-7B-v0.1, all of them its family's defaults: no config has to be fetched.
-MISTRAL_7B = shape_from_config({"model_type": "mistral", "max_position_embeddings": 32768, "dtype": "bfloat16"})
+MISTRAL_7B = shape_from_config(CONFIGS["mistralai/Mistral-7B-v0.1"])
 
 
 def published_flops_per_token(shape: ModelShape) -> int:

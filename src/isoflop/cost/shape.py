@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from isoflop.cost.families import FAMILIES, Family, Read
+from isoflop.cost.known import CONFIGS
+from isoflop.embedded import model_folder
 from isoflop.errors import ModelError, did_you_mean
 
 BYTES_PER_PARAMETER: dict[str, int] = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -292,14 +294,20 @@ class _Reader:
 
 
 def load_shape(model: str | Path) -> ModelShape:
-    """The shape of a model folder, a config.json, or a hub id (whose config alone is fetched, or found cached)."""
-    path = Path(model)
+    """The shape of a model folder, a config.json, or a hub id, whose config alone is fetched, or found cached (of a few
+    models the numbers are known without: `known.py`)."""
+    path = Path(model_folder(str(model)))
     if path.is_dir():
         path = path / "config.json"
         if not path.is_file():
             raise ModelError(f"{str(model)!r} is a folder without a config.json; give a folder that holds a model")
     elif not path.is_file():
-        path = _config_from_hub(str(model))
+        try:
+            path = _config_from_hub(str(model))
+        except ModelError:
+            if str(model) not in CONFIGS:
+                raise
+            return shape_from_config(CONFIGS[str(model)])
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -99,11 +99,13 @@ class LocalEngine(Engine):
 
     def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """By formula, as the engine thinks."""
-        return self._thinker.most(start, tokens)
+        costs = self._thinker.costs
+        return costs.most(start, tokens) if costs else {}
 
     def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
         """By formula, as the engine thinks."""
-        return self._thinker.took(place, thought)
+        costs = self._thinker.costs
+        return costs.took(place, thought) if costs else {}
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """Requests wait in order for a row and a slot."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -75,11 +75,23 @@ class Drawn:
     work: Any = None
 
 
+class ThoughtCosts(Protocol):
+    """What thoughts take, by formula."""
+
+    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """Thoughts before each of `tokens` tokens sampled behind `start` known ones, at most."""
+
+    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """One thought, behind `place` tokens."""
+
+
 class Thinker(ABC):
-    """See the module. A slot needs `spare_tokens` behind the longest sequence and `front_tokens` before it."""
+    """See the module. A slot needs `spare_tokens` behind the longest sequence and `front_tokens` before it. `costs`: of
+    thoughts, where there are any."""
 
     spare_tokens: int
     front_tokens: int = 0
+    costs: ThoughtCosts | None = None
 
     @abstractmethod
     def plan(self, rows: Rows, decoding: int, fed: Ints) -> Plan:
@@ -96,14 +108,6 @@ class Thinker(ABC):
 
     def leave(self, rows: Rows, place: int) -> None:
         """A row goes: what is not yet noted at it, is now."""
-
-    @abstractmethod
-    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """What thoughts before each of `tokens` tokens sampled behind `start` known ones take at most."""
-
-    @abstractmethod
-    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
-        """What one thought took, behind `place` tokens."""
 
     @abstractmethod
     def refusal(self, request: GenerationRequest) -> str | None:
@@ -129,14 +133,6 @@ class Plain(Thinker):
 
     def book(self, turn: Turn, drawn: Drawn, unit: Shares, behind_flops: int, meter: Meter) -> None:
         """Nothing was thought."""
-
-    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """Nothing."""
-        return {}
-
-    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
-        """Nothing."""
-        return {}
 
     def refusal(self, request: GenerationRequest) -> str | None:
         """None."""

@@ -23,10 +23,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 from isoflop.errors import SpecError, StoreError
 from isoflop.laboratory.rows import IGNORED, Batch, batch_of, read_rows
 from isoflop.laboratory.tokenizer import word_tokenizer
+from isoflop.runtime.optimizers import MuonAdamW, muon_groups
 
 STATE, SETTINGS, LOG = "state.pt", "training.json", "log.jsonl"
 LEAST_RATE = 0.05  # of the full learning rate, at the end of the cosine
@@ -66,19 +68,13 @@ class LanguageTraining:
 
 
 class Learner:
-    """The model and its optimisers."""
+    """The model and its optimiser."""
 
     def __init__(self, settings: LanguageTraining, tokenizer: Any) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.model = _model(settings, tokenizer)
-        named = list(self.model.named_parameters())
-        matrices = [parameter for name, parameter in named if parameter.ndim == 2 and "embed" not in name]
-        others = [parameter for name, parameter in named if parameter.ndim != 2 or "embed" in name]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=settings.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=settings.rate, weight_decay=0.01, betas=(0.9, 0.98)),
-        ]
+        self.optimizer = MuonAdamW(muon_groups(self.model.named_parameters(), settings.rate))
 
     def step(self, batch: Batch, rate: float) -> float:
         """One update; the mean nats a token."""
@@ -87,29 +83,25 @@ class Learner:
         loss = cross_entropy(self.model.lm_head(hidden_BSH[counts_BS]), batch.labels_BS[counts_BS])
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         return loss.item()
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def train(settings: LanguageTraining, tell: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
     """Run to the last step, from where `out` stopped; its folder is returned."""
+    logging.disable_progress_bar()  # of saving: a bar for every checkpoint hides the log
     out, tokenizer = Path(settings.out), word_tokenizer()
     _same_settings(out, settings)
     rows = read_rows(settings.data, tokenizer)

@@ -4,7 +4,8 @@ The reference keeps `start_embedding`, `end_embedding` and `talk_head.*` among t
 transformers drops them without a word. Ours keeps them beside the base model, which then loads anywhere as what it is:
 
     config.json, model.safetensors          the base model, as transformers saves it
-    thoughts.safetensors, thoughts.json     the reference's names; n_ahead and the thought ids
+    thoughts.safetensors, thoughts.json     the reference's names, and `gate_head.*` where a gate was trained; n_ahead
+                                            and the thought ids
 
 Code in a checkpoint is never executed, pickles are read as weights only.
 
@@ -24,13 +25,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.utils import logging
 
+from isoflop.embedded import model_folder
 from isoflop.errors import ModelError
 from isoflop.quietstar.config import ThoughtConfig, ThoughtVectors
-from isoflop.quietstar.head import ThoughtParameters
+from isoflop.quietstar.head import GateHead, ThoughtParameters
 from isoflop.runtime.loading import load_model, load_tokenizer
 
 WEIGHTS, SETTINGS = "thoughts.safetensors", "thoughts.json"
-PREFIXES = ("start_embedding", "end_embedding", "talk_head.")
+GATE = "gate_head."
+PREFIXES = ("start_embedding", "end_embedding", "talk_head.", GATE)
 # What the reference's config may say of its head, and the only values that the released one is built with.
 FLAGS = {
     "use_concat_talk_head": True,
@@ -60,6 +63,19 @@ def load_checkpoint(
     return base, parameters, config
 
 
+def load_gate_head(model: str, hidden_size: int) -> GateHead:
+    """The gate head of a checkpoint with thoughts. Raises ModelError where it has none."""
+    tensors = _thought_tensors(_folder(model), (GATE,))
+    shapes = {name.removeprefix(GATE): list(value.shape) for name, value in tensors.items()}
+    if shapes != {"weight": [1, hidden_size], "bias": [1]}:
+        raise ModelError(
+            f"{model!r} has no gate head to ask whether a thought is worth it: found {shapes or 'nothing'}, wanted "
+            f"gate_head.weight [1, {hidden_size}] and gate_head.bias [1]; train one (isoflop quietstar train), or let "
+            "the entropy decide: think='gate(t)'"
+        )
+    return GateHead(tensors[GATE + "weight"], tensors[GATE + "bias"]).requires_grad_(False)
+
+
 def has_thoughts(model: str) -> bool:
     """Whether a folder or a hub id holds tensors of a thought, in our format or in the reference's."""
     return bool(_thought_tensors(_folder(model)))
@@ -69,6 +85,11 @@ def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtCon
     """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
     folder.mkdir(parents=True, exist_ok=True)
     base.save_pretrained(folder)
+    save_thoughts(parameters, config, folder)
+
+
+def save_thoughts(parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
+    """Write what stands beside a base model."""
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in parameters.state_dict().items()}, folder / WEIGHTS
     )
@@ -77,7 +98,7 @@ def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtCon
 
 
 def _folder(model: str) -> Path:
-    path = Path(model).expanduser()
+    path = Path(model_folder(model)).expanduser()
     if path.is_dir():
         return path
     if path.exists():
@@ -118,6 +139,8 @@ def _config(folder: Path, n_ahead: int | None, vectors: ThoughtVectors) -> Thoug
 
 def _parameters(folder: Path, tensors: dict[str, torch.Tensor], hidden_size: int) -> ThoughtParameters:
     parameters = ThoughtParameters(hidden_size)
+    if any(name.startswith(GATE) for name in tensors):
+        parameters.add_gate()
     expected = {name: list(value.shape) for name, value in parameters.state_dict().items()}
     found = {name: list(value.shape) for name, value in tensors.items()}
     if not found:
@@ -151,28 +174,28 @@ def _dash(folder: Path, dash_token_id: int | None, vocab_size: int) -> int:
     return dash_token_id
 
 
-def _thought_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Every tensor whose name belongs to a thought, from whichever files hold them."""
+def _thought_tensors(folder: Path, prefixes: tuple[str, ...] = PREFIXES) -> dict[str, torch.Tensor]:
+    """Every tensor whose name begins as one of a thought, from whichever files hold them."""
     if (folder / WEIGHTS).is_file():
-        return _read(folder / WEIGHTS)
+        return _read(folder / WEIGHTS, prefixes)
     indices = sorted(folder.glob("*.index.json"), key=lambda path: "safetensors" not in path.name)
     if indices:
         weight_map = _json(indices[0]).get("weight_map", {})
-        names = sorted({file for name, file in weight_map.items() if name.startswith(PREFIXES)})
-        return {name: value for file in names for name, value in _read(folder / file).items()}
+        names = sorted({file for name, file in weight_map.items() if name.startswith(prefixes)})
+        return {name: value for file in names for name, value in _read(folder / file, prefixes).items()}
     for file in ("model.safetensors", "pytorch_model.bin"):
         if (folder / file).is_file():
-            return _read(folder / file)
+            return _read(folder / file, prefixes)
     return {}
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path, prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys() if name.startswith(PREFIXES)}  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return {name: value for name, value in weights.items() if name.startswith(PREFIXES)}
+        return {name: value for name, value in weights.items() if name.startswith(prefixes)}
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -11,12 +11,14 @@ Legend: M = n_ahead, S = visible tokens up to and with the one that is thought a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from isoflop.cost.flops import Pricer, attended_keys
-from isoflop.cost.ledger import Cost
+from isoflop.cost.ledger import Cost, Role
 from isoflop.cost.shape import ModelShape
 from isoflop.errors import SpecError
 from isoflop.quietstar.config import ThoughtConfig
+from isoflop.thought import Thought
 
 
 def talk_head_flops(shape: ModelShape) -> int:
@@ -119,6 +121,35 @@ class ThoughtPricer:
     def _seen(self, context: int, thoughts: int) -> int:
         """Keys that the newest of `context`, `context` + 1 ... visible tokens sees, in all layers."""
         return sum(count * attended_keys(context - 1, thoughts, window) for window, count in self._windows)
+
+
+class ThinkingCosts:
+    """What an engine says its thoughts take. `rides`: it is known before a token is fed that there will be a thought
+    behind it; `ahead`: tokens are drafted meanwhile."""
+
+    def __init__(self, pricer: Pricer, n_ahead: int, *, rides: bool = True, ahead: bool = False) -> None:
+        self.prices = ThoughtPricer(pricer, n_ahead)
+        self._rides, self._ahead = rides, ahead
+
+    @property
+    def waited(self) -> int:
+        """Forwards that a token waits for its thought alone, unless it was drafted ahead."""
+        return self.prices.sampled + (not self._rides)
+
+    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """Thoughts before each of `tokens` tokens behind `start` known ones; ahead, as if no draft stayed."""
+        if not tokens:
+            return {}
+        if self._ahead:
+            sampled = self.prices.sampled
+            return {"thought": self.prices.ahead(start, tokens, waited=sampled, dropped=sampled)}
+        return {"thought": self.prices.cost(start, tokens, rides=self._rides)}
+
+    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """One thought behind `place` tokens; ahead, with what it waited for and the drafts that it made worthless."""
+        if self._ahead:
+            return {"thought": self.prices.ahead(place, waited=thought.waited, dropped=thought.dropped)}
+        return {"thought": self.prices.cost(place, rides=self._rides)}
 
 
 def _sampled(n_ahead: int, context: int) -> int:

@@ -53,10 +53,11 @@ class QuietStar(EngineSpec):
     max_live: int = 128
     threads: int | None = None
     readout: str | None = None
+    share_prompts: bool = False
 
     def __post_init__(self) -> None:
         ThoughtConfig(self.n_ahead, (), self.thought_vectors)
-        threshold_of(self.think)
+        gate_of(self.think)
         shared = self.thoughts_per_node
         law = f"quietstar(thoughts_per_node={shared}): "
         require(shared is None or shared >= 1, law + "at least 1, or left out")
@@ -87,18 +88,27 @@ class QuietStar(EngineSpec):
         return open_thinking(self)
 
 
-def threshold_of(think: str) -> float | None:
-    """The threshold of "gate(t)" in nats; None for the other rules. SpecError for what is no rule."""
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Think before a token where a number is above `threshold`: the entropy of its plain distribution, in nats, or the
+    probability that the checkpoint's gate head gives a gain."""
+
+    threshold: float
+    by: Literal["entropy", "head"] = "entropy"
+
+
+def gate_of(think: str) -> Gate | None:
+    """The gate that a rule means; None where it is none. SpecError for what is no rule."""
     if think in ("always", "never", "boundary"):
         return None
-    found = re.fullmatch(r"gate\((.*)\)", think)
+    found = re.fullmatch(r"gate\(([^,]*?)(?:, *by=(['\"])(entropy|head)\2)?\)", think)
     try:
-        threshold = float(found[1]) if found else math.nan
+        gate = Gate(float(found[1]), "head" if found[3] == "head" else "entropy") if found else None
     except ValueError:
-        threshold = math.nan
-    if not threshold >= 0:
+        gate = None
+    if gate is None or not 0 <= gate.threshold <= (1 if gate.by == "head" else math.inf):
         raise SpecError(
             f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'gate(t)' with an entropy "
-            "t >= 0 in nats"
+            "t >= 0 in nats, \"gate(t, by='head')\" with a probability t from 0 to 1"
         )
-    return threshold
+    return gate

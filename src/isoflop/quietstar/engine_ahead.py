@@ -16,7 +16,7 @@ in this forward, T rows that choose a token of a thought, F thoughts that end, H
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -24,14 +24,13 @@ import numpy as np
 import torch
 
 from isoflop.cost.flops import Pricer
-from isoflop.cost.ledger import Cost, Role
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.local_cost import Meter, Shares
 from isoflop.engines.local_rows import Rows
 from isoflop.engines.local_thinker import NOBODY, Drawn, Plan, Thinker, Turn, settings
 from isoflop.quietstar.ahead_tally import Tally
 from isoflop.quietstar.config import ThoughtConfig
-from isoflop.quietstar.cost import ThoughtPricer
+from isoflop.quietstar.cost import ThinkingCosts
 from isoflop.quietstar.engine_model import EngineModel, thought_positions
 from isoflop.quietstar.head import ThoughtParameters
 from isoflop.quietstar.wavefront import Wavefront
@@ -77,8 +76,8 @@ class AheadThinker(Thinker):
         slots = runner.slots.count
         self._front = Wavefront(slots, config, self._model.start, self._model.end)
         self.spare_tokens, self.front_tokens = config.inputs, front_tokens(config)
-        self._prices = ThoughtPricer(pricer, config.n_ahead)
-        self._tally = Tally(slots, self._prices)
+        self.costs = ThinkingCosts(pricer, config.n_ahead, ahead=True)
+        self._tally = Tally(slots, self.costs.prices)
         # By lane: plain states and logits of the tokens whose thoughts are in it.
         self._hidden_EH = [torch.empty(0)] * self._front.lanes
         self._plain_EV = [torch.empty(0)] * self._front.lanes
@@ -127,7 +126,7 @@ class AheadThinker(Thinker):
         thinking_TH = rows_RH[torch.from_numpy(np.flatnonzero(~ending)).to(rows_RH.device)]
         logits = self._model.logits(torch.cat([hidden_EH, thinking_TH, mixed_FH]))
         plain_EV, thought_TV, mixed_FV = logits.split([len(hidden_EH), len(thinking_TH), len(mixed_FH)])
-        self._plain_EV[front.newest] = plain_EV
+        self._plain_EV[front.newest] = plain_EV.clone()  # not a view that would keep all logits
         self._draft(turn.rows, plain_EV)
         self._think(turn.rows, ~ending, thought_TV)
         return self._settled(turn, slots_F, mixed_FV, weight_F, base_FH)
@@ -158,17 +157,6 @@ class AheadThinker(Thinker):
         row.thought_cost = self._tally.take(slot, siblings * self.front_tokens)
         self._front.leave(slot)
         self._late.pop(slot, None)
-
-    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """As if no draft stayed."""
-        if not tokens:
-            return {}
-        sampled = self._front.sampled
-        return {"thought": self._prices.ahead(start, tokens, waited=sampled, dropped=sampled)}
-
-    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
-        """The thought, what it waited for, and the drafts that it made worthless."""
-        return {"thought": self._prices.ahead(place, waited=thought.waited, dropped=thought.dropped)}
 
     def refusal(self, request: GenerationRequest) -> str | None:
         """See `EngineModel`."""

@@ -13,7 +13,7 @@ late, F fresh thoughts, M all thoughts of the poll, N sampled tokens, H hidden s
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from isoflop.cost.flops import Pricer
-from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.ledger import Cost
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.local_cost import Meter, Shares
 from isoflop.engines.local_rows import Rows
 from isoflop.engines.local_thinker import NOBODY, Drawn, Plan, Thinker, Turn, draw_all, newest
 from isoflop.quietstar.config import ThoughtConfig
-from isoflop.quietstar.cost import ThoughtPricer
-from isoflop.quietstar.engine import QuietStar, threshold_of
+from isoflop.quietstar.cost import ThinkingCosts
+from isoflop.quietstar.engine import QuietStar, gate_of
 from isoflop.quietstar.engine_model import NUMBER_STRIDE, EngineModel
-from isoflop.quietstar.head import ThoughtParameters
+from isoflop.quietstar.head import GateHead, ThoughtParameters
 from isoflop.randomness import stream_key
 from isoflop.runtime.attention import Block, Ints, Layout
 from isoflop.runtime.runner import Batch, Runner
@@ -94,12 +94,14 @@ class QuietThinker(Thinker):
         parameters: ThoughtParameters,
         config: ThoughtConfig,
         spec: QuietStar,
+        gate_head: GateHead | None = None,
     ) -> None:
         self.spare_tokens = config.inputs
         self._model = EngineModel(runner, pieces, parameters, config, sampled=spec.thoughts == "sampled")
         self._config, self._spec = config, spec
-        self._prices = ThoughtPricer(pricer, config.n_ahead)
-        self._threshold = threshold_of(spec.think)
+        self._gate, self._gate_head = gate_of(spec.think), gate_head
+        self.costs = ThinkingCosts(pricer, config.n_ahead, rides=self._gate is None)
+        self._prices = self.costs.prices
         self._first = [self._model.start, self._model.end] if config.inputs == 2 else [self._model.start]
 
     def plan(self, rows: Rows, decoding: int, fed: Ints) -> Plan:
@@ -113,7 +115,7 @@ class QuietThinker(Thinker):
         return replace(plain, riders=riders, behind=behind)
 
     def _riders(self, rows: Rows, places: Ints) -> Ints:
-        if self._threshold is not None:
+        if self._gate is not None:
             return NOBODY
         if self._spec.think == "boundary":
             places = places[rows.begins[places]]
@@ -181,15 +183,6 @@ class QuietThinker(Thinker):
                 seconds=drawn.seconds / fresh + unit.seconds * rode,
             )
 
-    def most(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """As if all thought."""
-        rides = self._threshold is None
-        return {"thought": self._prices.cost(start, tokens, rides=rides)} if tokens else {}
-
-    def took(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
-        """One thought."""
-        return {"thought": self._prices.cost(place, rides=self._threshold is None)}
-
     def refusal(self, request: GenerationRequest) -> str | None:
         """See `EngineModel`."""
         return self._model.refusal(request)
@@ -197,10 +190,12 @@ class QuietThinker(Thinker):
     def _who(self, turn: Turn, plain_UV: torch.Tensor) -> Ints:
         """The rows whose next token is thought about."""
         rows, count = turn.rows, len(turn.source)
-        if self._threshold is not None:
-            shares_UV = plain_UV.float().softmax(-1)
-            entropy_U = torch.special.entr(shares_UV).sum(-1).cpu().numpy()
-            return np.flatnonzero(entropy_U[turn.source] > self._threshold)
+        if self._gate is not None:
+            if self._gate_head is not None:
+                number_U = self._gate_head(turn.hidden_UH)
+            else:
+                number_U = torch.special.entr(plain_UV.float().softmax(-1)).sum(-1)
+            return np.flatnonzero(number_U.cpu().numpy()[turn.source] > self._gate.threshold)
         return np.flatnonzero(rows.begins[:count]) if self._spec.think == "boundary" else np.arange(count)
 
     def _number(self, rows: Rows, place: int) -> int | None:
@@ -290,8 +285,7 @@ class QuietThinker(Thinker):
             row, (tokens, weight) = turn.rows.rows[mind.place], made[index]
             best = plain[int(turn.source[mind.place])]
             texts = self._model.text(tokens), self._model.text([best]), self._model.text([mixed[index]])
-            waited = self._config.sampled_tokens + (self._threshold is not None)
-            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number, waited)
+            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number, self.costs.waited)
             mind.found = Mixed(mixed_FH[index], thought)
             if mind.number is not None:
                 row.search.thoughts.setdefault(row.key, {})[mind.number] = Mixed(mixed_FH[index].clone(), thought)

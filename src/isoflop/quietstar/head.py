@@ -6,6 +6,9 @@ they are. Row 0 of an embedding, times 100, is the vector; row 1, a log-deviatio
     parameters = ThoughtParameters(hidden_size=64)
     weight = parameters.weight(base_hidden, thought_hidden)         # [...], any real number: there is no sigmoid
 
+Ours may have a gate besides, which tells from the plain state whether to think at all (`gate_head`, after Fu et al.
+2025, Think at Hard, arXiv 2511.08577). The reference has none.
+
 Zelikman et al. 2024 (arXiv 2403.09629), section 4.3.
 """
 
@@ -43,6 +46,14 @@ class ThoughtParameters(nn.Module):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         nn.init.zeros_(linears[-1].weight)
+        self.gate_head: GateHead | None = None
+
+    def add_gate(self) -> GateHead:
+        """The gate, a new one if there is none: it starts undecided."""
+        if self.gate_head is None:
+            like = self.start_embedding
+            self.gate_head = GateHead(like.new_zeros(1, like.shape[1]), like.new_zeros(1))
+        return self.gate_head
 
     @property
     def start(self) -> torch.Tensor:
@@ -71,3 +82,23 @@ class ThoughtParameters(nn.Module):
         weight = self.weight(base_hidden, thought_hidden)
         share = weight[..., None]
         return (1 - share) * base_hidden + share * thought_hidden, weight
+
+
+class GateHead(nn.Module):
+    """Whether a thought before the next token is worth its cost, told from the plain state alone: a probability.
+
+    Its tensors are `gate_head.weight` [1, H] and `gate_head.bias` [1], among those of a thought.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
+
+    def forward(self, base_hidden: torch.Tensor) -> torch.Tensor:
+        """Plain states [..., H] -> probabilities [...]."""
+        return torch.sigmoid(self.log_odds(base_hidden))
+
+    def log_odds(self, base_hidden: torch.Tensor) -> torch.Tensor:
+        """Of the same probabilities."""
+        with torch.autocast(base_hidden.device.type, enabled=False):  # one number a place is to be exact
+            return nn.functional.linear(base_hidden.float(), self.weight.float(), self.bias.float())[..., 0]

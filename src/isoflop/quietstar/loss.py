@@ -37,8 +37,9 @@ REINFORCE_TEMPERATURE = 3.0
 @dataclass(frozen=True, slots=True)
 class Losses:
     """`total` is what is minimised; `base` and `talk_K` are mean nats a token without and after a thought, `nll` their
-    mean, `policy` the policy term before scaling, `reward_BPA` what each thought saved (NaN where it earns nothing),
-    `thought_nats` the mean -log p of a thought's token: over drawn thoughts an estimate of their entropy."""
+    mean, `base_there` nats without a thought of the tokens that the first of `talk_K` counts, `policy` the policy term
+    before scaling, `reward_BPA` what each thought saved (NaN where it earns nothing), `thought_nats` the mean -log p of
+    a thought's token: over drawn thoughts an estimate of their entropy."""
 
     total: torch.Tensor
     nll: torch.Tensor
@@ -48,6 +49,7 @@ class Losses:
     reward_BPA: torch.Tensor
     weight_BKPA: torch.Tensor
     thought_nats: torch.Tensor
+    base_there: torch.Tensor
 
     @property
     def reward_mean(self) -> torch.Tensor:
@@ -74,7 +76,8 @@ def faithful_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
         policy = -(advantage_BPA * log_share_BPAN.mean(-1))[earns_BPA].mean()
     nll = 0.5 * base + 0.5 * talk_K.mean()
     reward_BPA = reward_BPA.masked_fill(~earns_BPA, float("nan"))
-    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA, thought_nats)
+    there = _there(rollout, base_BS)
+    return Losses(nll + POLICY_SCALE * policy, nll, policy, base, talk_K, reward_BPA, weight_BKPA, thought_nats, there)
 
 
 def corrected_losses(
@@ -87,7 +90,7 @@ def corrected_losses(
 ) -> Losses:
     """`alone_BS` are the losses that a thought has to beat, the model's own without a thought if not given; `mixing`
     forces the mixing weight."""
-    losses = _likelihood(model, rollout, alone_BS, mixing)
+    losses = likelihood_losses(model, rollout, alone_BS, mixing)
     if not rollout.thoughts_BPAN.shape[-1]:
         return losses
     log_share_BPAN = thought_log_shares(model, rollout, temperature)
@@ -99,16 +102,19 @@ def corrected_losses(
 
 
 def seeded_losses(model: ThoughtModel, rollout: Rollout) -> Losses:
-    """Thoughts that were given are learnt like text: their mean nats a token, and the loss after them."""
-    losses = _likelihood(model, rollout)
+    """Thoughts that were given are learnt like text: their mean nats a token, and the loss after them, mixed and from
+    the thought alone. Without the latter the mixing weight, which begins at 0, turns against a thought that cannot
+    help yet."""
+    losses = likelihood_losses(model, rollout)
     nats = mean_nats(rollout, thought_log_shares(model, rollout, 1.0))
-    return replace(losses, total=losses.nll + nats, thought_nats=nats.detach())
+    alone = likelihood_losses(model, rollout, mixing=1.0)
+    return replace(losses, total=losses.nll + 0.5 * alone.talk_K.mean() + nats, thought_nats=nats.detach())
 
 
-def _likelihood(
+def likelihood_losses(
     model: ThoughtModel, rollout: Rollout, alone_BS: torch.Tensor | None = None, mixing: float | None = None
 ) -> Losses:
-    """Everything but what the thoughts' own tokens are trained by."""
+    """Everything but what the thoughts' own tokens are trained by: for thoughts that nobody is to learn."""
     counts_BKA = rollout.talk_labels_BKA != IGNORED
     base_BS = token_losses(model, rollout.visible_BSH, rollout.labels_BS)
     talk_BKPA, weight_BKPA = talk_losses(model, rollout, mixing)
@@ -120,7 +126,14 @@ def _likelihood(
     nll = 0.5 * base + 0.5 * talk_BKPA.sum() / tokens_K.sum().clamp(min=1)
     talk_K = talk_BKPA.sum((0, 2, 3)) / tokens_K.clamp(min=1)
     none = base.new_full((), float("nan"))
-    return Losses(nll, nll, base.new_zeros(()), base, talk_K, reward_BPA, weight_BKPA, none)
+    there = _there(rollout, base_BS)
+    return Losses(nll, nll, base.new_zeros(()), base, talk_K, reward_BPA, weight_BKPA, none, there)
+
+
+def _there(rollout: Rollout, base_BS: torch.Tensor) -> torch.Tensor:
+    """Mean plain loss of the tokens right after the anchors."""
+    counts_BA = rollout.talk_labels_BKA[:, 0] != IGNORED
+    return (rollout.ahead(base_BS.detach())[:, 0] * counts_BA).sum() / counts_BA.sum().clamp(min=1)
 
 
 def leave_one_out(reward_BPA: torch.Tensor) -> torch.Tensor:

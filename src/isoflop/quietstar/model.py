@@ -159,7 +159,10 @@ class ThoughtModel(nn.Module):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the base model's head says of hidden states, with its scale and soft cap, in float32."""
-        logits: torch.Tensor = self.base.get_output_embeddings()(hidden).float() * self._scale
+        # rows in one block: over any other layout torch copies the whole head for each of its outer dimensions
+        rows_MH = hidden.reshape(-1, hidden.shape[-1])
+        logits_MW: torch.Tensor = self.base.get_output_embeddings()(rows_MH).float() * self._scale
+        logits = logits_MW.view(*hidden.shape[:-1], logits_MW.shape[-1])
         return logits if self._softcap is None else torch.tanh(logits / self._softcap) * self._softcap
 
     def thought_logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -177,7 +180,24 @@ class ThoughtModel(nn.Module):
     def run(
         self, branches: Branches, visible_BVH: torch.Tensor, groups_BGAH: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One forward of new visible tokens and new rows of every branch -> their final hidden states."""
+        """One forward of new visible tokens and new rows of every branch -> their final hidden states.
+
+        A base model that is not trained needs no gradient through visible tokens, which see no branch: they go first.
+        """
+        if torch.is_grad_enabled() and visible_BVH.shape[1] and groups_BGAH.shape[1] and self.base_is_frozen:
+            with torch.no_grad():
+                visible_BVH, _ = self._run(branches, visible_BVH, groups_BGAH[:, :0])
+            return visible_BVH, self._run(branches, visible_BVH[:, :0], groups_BGAH)[1]
+        return self._run(branches, visible_BVH, groups_BGAH)
+
+    @property
+    def base_is_frozen(self) -> bool:
+        """Whether no weight of the base model is trained."""
+        return not any(parameter.requires_grad for parameter in self.base.parameters())
+
+    def _run(
+        self, branches: Branches, visible_BVH: torch.Tensor, groups_BGAH: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         (batch, visible, size), (groups, anchors) = visible_BVH.shape, groups_BGAH.shape[1:3]
         branches.expect(visible, groups)
         inputs_BNH = torch.cat([visible_BVH, groups_BGAH.flatten(1, 2)], dim=1)

@@ -21,6 +21,7 @@ from isoflop.stats.intervals import Interval, accuracy_interval
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Arm, Study
+from isoflop.thought import ThoughtFigures
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ArmSummary:
     ties: int
     answers: int
     fallback_answers: int
+    thoughts: ThoughtFigures | None = None  # of all attempts, where the arm's engine thought
 
     @property
     def complete(self) -> bool:
@@ -143,6 +145,7 @@ def _summary(study: Study, arm: Arm, records: Sequence[Record], problems: Sequen
         ties=sum(len(record.tied) > 1 for record in made),
         answers=len(candidates),
         fallback_answers=sum(candidate.fallback for candidate in candidates),
+        thoughts=_thoughts(made),
     )
 
 
@@ -163,6 +166,13 @@ def _data(label: str, made: Sequence[Record], problems: Sequence[str], seeds: in
         flops=[[cost.flops for cost in row] for row in costs],
         seconds=[[cost.seconds for cost in row] for row in costs],
     )
+
+
+def _thoughts(made: Sequence[Record]) -> ThoughtFigures | None:
+    """The trees are read only of attempts that were charged for thoughts."""
+    thinking = [record for record in made if "thought" in record.charged]
+    steps = (node.step for record in thinking for node in record.nodes)
+    return ThoughtFigures.of((step.sampled, step.thoughts) for step in steps) if thinking else None
 
 
 def _total(books: Iterable[Mapping[Role, Cost]]) -> dict[Role, Cost]:

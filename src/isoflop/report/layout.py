@@ -14,6 +14,7 @@ from isoflop.report.arms import ArmSummary
 from isoflop.report.comparison import EqualCost, measures_of
 from isoflop.report.pools import PoolCurves
 from isoflop.report.units import NOTHING, p_value, percent, points, three_digits, unit_for
+from isoflop.stats.paired import PairedTest, minimum_detectable_difference
 
 if TYPE_CHECKING:
     from isoflop.report.table import Table
@@ -134,6 +135,9 @@ def notes(table: Table) -> list[str]:
     found += _counted(table.arms)
     if cut := [arm.label for arm in table.arms if not arm.arm.strategy.closes]:
         found.append(f"voted on as cut, nothing force-closed, as in the published study: {'; '.join(cut)}")
+    for arm in table.arms:
+        if arm.thoughts is not None:
+            found.append(f"{arm.label}: {arm.thoughts}")
     if lost := table.lost_flops():
         unit = unit_for([lost])
         found.append(f"lost work (killed or replaced attempts): {three_digits(lost / unit.size)} {unit.name}")
@@ -146,8 +150,9 @@ def _definitions(table: Table) -> list[str]:
     test = "permutation of per-problem means" if several else "exact McNemar"
     alone = "FLOPs, seconds and new tokens: per problem, as if the arm ran alone."
     lines = [f"{alone} {PARETO}: no arm is as accurate for fewer FLOPs. Intervals: {interval}."]
-    if any(not test.exploratory for test in table.comparison.tests):
+    if declared := [test for test in table.comparison.tests if not test.exploratory]:
         lines.append(f"Tests: {test}, two-sided; won and lost: problems that only the one arm solved.")
+        lines += _detectable(declared, len(table.study.pairs))
     if any(row.difference for row in table.comparison.equal):
         lines.append(
             "Equal FLOPs: the best mixture of two rival arms at the arm's own mean FLOPs, chosen on other problems "
@@ -158,6 +163,17 @@ def _definitions(table: Table) -> list[str]:
     if any(measures_of(arm) for arm in table.arms):
         lines.append("acc/TFLOP, acc/s and the efficiency score are the published study's own (arXiv 2412.16260).")
     return lines
+
+
+def _detectable(declared: Sequence[PairedTest], pairs: int) -> list[str]:
+    """What differences so many problems show, at the level that Holm's first step leaves of 5 %."""
+    discordant = sum((test.a_only + test.b_only) / test.problems for test in declared) / len(declared)
+    if not discordant:
+        return []
+    level = 0.05 / pairs
+    least = minimum_detectable_difference(declared[0].problems, discordant, level=level)
+    share = f"{percent(discordant)} % of problems discordant, the mean of the declared tests"
+    return [f"Differences below {percent(least)} points will not show (power 0.8, level {level:.2g}, {share})."]
 
 
 def _incomplete(arm: ArmSummary) -> list[str]:

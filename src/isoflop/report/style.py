@@ -81,3 +81,13 @@ def ink(colour: str) -> str:
     while 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18:
         red, green, blue = 0.95 * red, 0.95 * green, 0.95 * blue
     return to_hex((red, green, blue))
+
+
+def for_dark(colour: str) -> str:
+    """The colour, with white until it stands out on a dark page (a contrast of about 4.5 to 1); black becomes white."""
+    if colour == REFERENCE_COLOUR:
+        return "#ffffff"
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    while sum(share * value**2.2 for share, value in zip((0.2126, 0.7152, 0.0722), channels, strict=True)) < 0.24:
+        channels = [value + 0.06 * (1 - value) for value in channels]
+    return "#" + "".join(f"{round(255 * value):02x}" for value in channels)

@@ -60,7 +60,7 @@ class Table:
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(_finite(self.to_dict()), ensure_ascii=False, allow_nan=False)
+        return json.dumps(finite(self.to_dict()), ensure_ascii=False, allow_nan=False)
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row an arm, nested values flattened (`by_role.policy.flops_per_problem`)."""
@@ -124,6 +124,7 @@ class Table:
             "stops": {stop.value: arm.stops.get(stop, 0) for stop in Stop},
             "ties": arm.ties,
             "fallback_share": arm.fallback_share,
+            "thoughts": None if arm.thoughts is None else arm.thoughts.to_dict(),
             "published_measures": None if measures is None else asdict(measures),
             "arm": arm.arm.to_dict(),
         }
@@ -171,10 +172,10 @@ def _bounds(interval: list[float] | None) -> dict[str, float | None]:
     return {"interval_low": low, "interval_high": high}
 
 
-def _finite(value: Any) -> Any:
-    """Infinities (an accuracy that was never reached) as None: JSON has no word for them."""
+def finite(value: Any) -> Any:
+    """Plain values with infinities (an accuracy that was never reached) as None: JSON has no word for them."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -122,6 +122,8 @@ def _held_out(solutions: Sequence[LabelledSolution], folder: str | Path) -> list
 
 
 def _seen(spec: Any, solutions: Sequence[LabelledSolution]) -> Iterator[str]:
+    for member in getattr(spec, "rewards", ()):
+        yield from _seen(member, solutions)
     trained_on = problems_of(spec.path, "trained_on") if hasattr(spec, "path") else None
     problems = {solution.problem for solution in solutions}
     if trained_on and (seen := trained_on & problems):

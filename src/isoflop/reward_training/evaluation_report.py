@@ -75,7 +75,10 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def figures(evaluation: Evaluation) -> Figures:
-    """Accuracy by k for each way of choosing, and how far each reward is a probability."""
+    """Accuracy by k of the best sample and of the weighted vote, and each reward's reliability.
+
+    That is bins of its numbers against the share of steps that is right.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -84,35 +87,37 @@ def figures(evaluation: Evaluation) -> Figures:
     from isoflop.report.style import SETTINGS
 
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 3.0), layout="constrained")
-        choosing, meaning = figure.subplots(1, 2)
-        _choosing(choosing, evaluation)
+        figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+        best, weighted, meaning = figure.subplots(1, 3)
+        _choosing(best, evaluation, "best@k", "Best of k samples, by the last step")
+        _choosing(weighted, evaluation, "weighted@k", "Weighted vote of k samples")
         _meaning(meaning, evaluation)
-        choosing.legend(fontsize=7)
-        meaning.legend(fontsize=7)
+        weighted.sharey(best)
+        shown = {
+            name: line for axes in (best, meaning) for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3, fontsize=7)
     return Figures({"rewards": figure})
 
 
-def _choosing(axes: Axes, evaluation: Evaluation) -> None:
+def _choosing(axes: Axes, evaluation: Evaluation, measure: str, title: str) -> None:
     from isoflop.report.style import GREY, look
 
-    axes.set(title="Choosing among k samples", xlabel="k", ylabel="accuracy (%)")
+    axes.set(title=title, xlabel="k", ylabel="accuracy (%)")
     first = evaluation.judgements[0]
-    for measure, name, line in (("pass@k", "oracle", ":"), ("maj@k", "majority", "--")):
-        curve = first.curve(measure)
+    for bound, name, line in (("pass@k", "oracle", ":"), ("maj@k", "majority", "--")):
+        curve = first.curve(bound)
         axes.plot(curve.k, 100 * curve.accuracy, line, color=GREY, label=name)
     for place, one in enumerate(evaluation.judgements):
-        curve, own = one.curve("best@k"), look(place)
-        axes.plot(
-            curve.k, 100 * curve.accuracy, color=own.colour, marker=own.marker, ms=3.5, label=f"best by {one.reward}"
-        )
+        curve, own = one.curve(measure), look(place)
+        axes.plot(curve.k, 100 * curve.accuracy, color=own.colour, marker=own.marker, ms=3.5, label=one.reward)
 
 
 def _meaning(axes: Axes, evaluation: Evaluation) -> None:
     from isoflop.report.style import GREY, look
 
     axes.set(title="Is it a probability?", xlabel="reward", ylabel="share of steps that is right")
-    axes.plot([0, 1], [0, 1], ":", color=GREY, label="perfectly calibrated")
+    axes.plot([0, 1], [0, 1], "-.", color=GREY, label="calibrated")
     for place, one in enumerate(evaluation.judgements):
         own, table = look(place), one.bins
         x, y = [row.predicted for row in table], [row.observed for row in table]

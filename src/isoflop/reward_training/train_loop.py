@@ -27,7 +27,6 @@ from isoflop.errors import StudyError
 from isoflop.reward_training.epochs import best_of, is_over, measure, write_epochs
 from isoflop.reward_training.examples import Example
 from isoflop.reward_training.folder import write_text
-from isoflop.reward_training.hidden import padded
 from isoflop.reward_training.train_classifier import RIGHT
 from isoflop.reward_training.train_options import ModelTraining
 from isoflop.reward_training.train_state import Progress, load_state, save_state, save_weights, trained_weights
@@ -161,7 +160,7 @@ class Loop:
         """For each example the logits of its steps [R], right against wrong; and all their targets."""
         examples = [self.examples[place] for place in places]
         device = self.workers.device
-        ids_BN, mask_BN = padded([example.passage.tokens for example in examples], device)
+        ids_BN, mask_BN = _padded([example.passage.tokens for example in examples], device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bfloat16):
             logit_BNC = self.model(input_ids=ids_BN, attention_mask=mask_BN).logits.float()
         reads = [logit_BNC[row, list(example.passage.reads)] for row, example in enumerate(examples)]
@@ -187,3 +186,14 @@ class Loop:
         """Of the next update, of `updates` in all."""
         done, warmup = self.progress.updates, max(1, round(self.options.warmup_share * updates))
         return self.training.learning_rate * min((done + 1) / warmup, (updates - done) / max(1, updates - warmup), 1.0)
+
+
+def _padded(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B, N], padded on the right, and which of them are real."""
+    longest = max(map(len, sequences))
+    ids_BN = torch.zeros(len(sequences), longest, dtype=torch.long)
+    mask_BN = torch.zeros_like(ids_BN)
+    for row, tokens in enumerate(sequences):
+        ids_BN[row, : len(tokens)] = torch.tensor(tokens)
+        mask_BN[row, : len(tokens)] = 1
+    return ids_BN.to(device), mask_BN.to(device)

@@ -28,7 +28,7 @@ from isoflop.reward_training.train_options import ModelTraining
 from isoflop.reward_training.train_workers import open_workers
 from isoflop.rewards.encode import Encoder
 from isoflop.rewards.format import TRL
-from isoflop.rewards.models import local_folder, read_config
+from isoflop.rewards.models import check_tokenizer, local_folder, read_config
 from isoflop.runtime.loading import load_tokenizer
 
 Told = Callable[[str], None]
@@ -52,7 +52,9 @@ def train_model(
     solutions = read_solutions(source, training.kind)
     tokenizer = load_tokenizer(model)
     encoder = Encoder(replace(TRL, opening=training.opening, mark=training.separator), tokenizer)
-    context_tokens = int(read_config(local_folder(model)).get_text_config().max_position_embeddings)
+    config = read_config(local_folder(model))
+    check_tokenizer(model, tokenizer, config)
+    context_tokens = int(config.get_text_config().max_position_embeddings)
     examples, too_long = text_examples(solutions, encoder, context_tokens)
     held_out = {
         seed: held_out_problems([example.problem for example in examples], training.held_out, seed)

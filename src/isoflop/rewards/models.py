@@ -280,6 +280,16 @@ def read_config(folder: Path) -> Any:
         ) from error
 
 
+def check_tokenizer(path: str, tokenizer: Any, config: Any) -> None:
+    """Raises ModelError where it knows tokens that the model does not."""
+    highest = config.get_text_config().vocab_size
+    if len(tokenizer) > highest:
+        raise ModelError(
+            f"the tokenizer of {path!r} knows {len(tokenizer)} tokens and the model {highest}: they do not belong "
+            "together"
+        )
+
+
 def load_decoder(folder: Path, config: Any, dtype: str) -> Any:
     """The decoder without any head. Raises ModelError where weights of it are missing."""
     wanted = getattr(config, "dtype", None) if dtype == "auto" else getattr(torch, dtype)

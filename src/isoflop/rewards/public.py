@@ -10,7 +10,6 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from isoflop.errors import ModelError
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec
 from isoflop.rewards.encode import Encoder
 from isoflop.rewards.format import Format, ReadOut
@@ -67,19 +66,14 @@ class ModelRewardSpec(RewardSpec):
 
     def open(self, context: RewardContext) -> Reward:
         """Load the model. Raises ModelError where it is of another kind, with the spec that fits it."""
-        from isoflop.rewards.models import load_scoring_model
+        from isoflop.rewards.models import check_tokenizer, load_scoring_model
         from isoflop.runtime.loading import load_tokenizer
 
         tokenizer, readout = load_tokenizer(self.path), self.readout()
         model = load_scoring_model(
             self.path, readout, tokenizer, asked_by=self.spec_name, dtype=self.dtype, device=self.device
         )
-        highest = model.config.get_text_config().vocab_size
-        if len(tokenizer) > highest:
-            raise ModelError(
-                f"the tokenizer of {self.path!r} knows {len(tokenizer)} tokens and the model {highest}: they do not "
-                "belong together"
-            )
+        check_tokenizer(self.path, tokenizer, model.config)
         form = self.format()
         skip = model.config.get_text_config().pad_token_id if form.turns == "answer" and form.read == "end" else None
         encoder = Encoder(form, tokenizer, skip=skip)

@@ -119,7 +119,8 @@ class Layout:
         front = slots.front
         anchors = rows.positions if rows.anchors is None else rows.anchors
         seen = anchors + (front + 1)
-        places, ends, laned = rows.positions + front, rows.positions + (front + 1), False
+        places, ends = rows.positions + front, rows.positions + (front + 1)
+        laned: npt.NDArray[np.bool_] | bool = False
         if rows.lanes is not None:
             laned = rows.lanes >= 0
             places = np.where(laned, rows.lanes + (rows.positions - anchors - 1), places)

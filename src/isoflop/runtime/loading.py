@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from isoflop.embedded import model_folder
 from isoflop.errors import ModelError
 
 
@@ -49,7 +50,7 @@ def _device(device: str) -> torch.device:
 
 def _read(model: str, kind: Any, what: str, **options: Any) -> Any:
     """`kind.from_pretrained`, its many ways of failing told as one kind of error."""
-    folder = Path(model).expanduser()
+    folder = Path(model_folder(model)).expanduser()
     logging.disable_progress_bar()
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"model folder {model!r} has no config.json: it is not a saved transformers model")

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from isoflop.embedded import PREFIX, model_folder
 from isoflop.errors import ModelError
 from isoflop.runtime.runner import Readout
 
@@ -50,13 +51,13 @@ def load_readout(folder: str, *, hidden_size: int, model: str, device: torch.dev
 
 
 def _short(model: str) -> str:
-    """A model's name without where it is kept: a hub id and a folder of that model are the same."""
-    return model.rstrip("/").rpartition("/")[2].lower()
+    """A model's name without where it is kept: a hub id, a folder of that model and an embedded one are the same."""
+    return model.rstrip("/").rpartition("/")[2].removeprefix(PREFIX).lower()
 
 
 def read_head_folder(folder: str) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:
     """Config and tensors of a head folder. Raises ModelError where it is none or of another format."""
-    place = Path(folder).expanduser()
+    place = Path(model_folder(folder)).expanduser()
     for name in (CONFIG, TENSORS):
         if not (place / name).is_file():
             found = f"the folder {folder!r} has no {name}" if place.is_dir() else f"there is no folder {folder!r}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from isoflop.core import Trajectory
 from isoflop.cost.ledger import Cost, Ledger, NodeCost, Role
@@ -124,13 +124,13 @@ class Book:
 
 
 def divided(reading: NodeCost, flops: int, generation: Generation) -> list[NodeCost]:
-    """What the steps of one request bear: the first one the reading, each its share of `flops` and seconds by tokens."""
+    """What one request's steps bear: the first one the reading, each its share of `flops` and seconds by tokens."""
     tokens = [len(step.tokens) for step in generation.steps]
     if len(tokens) == 1:
         return [replace(reading, flops=reading.flops + flops, seconds=generation.seconds)]
     total = sum(tokens) or 1
     ends = [0, *accumulate(tokens)]
-    shares = [flops * end // total - flops * start // total for start, end in zip(ends, ends[1:], strict=False)]
+    shares = [flops * end // total - flops * start // total for start, end in pairwise(ends)]
     return [
         NodeCost(
             share + (0 if place else reading.flops),

@@ -16,6 +16,8 @@ from isoflop.engines.base import GenerationRequest, Until
 from isoflop.randomness import stream_key
 from isoflop.search.job import Job
 
+NOTHING_READ = NodeCost()
+
 
 @dataclass(slots=True)
 class Growth:
@@ -37,7 +39,7 @@ class Growth:
     closing: bool = False
     forwards: int = 0
     waited: int = 0  # forwards that went by for its thoughts alone
-    reading: NodeCost = NodeCost()  # what the generation under way took before its first token
+    reading: NodeCost = NOTHING_READ  # what the generation under way took before its first token
 
 
 class Closers:

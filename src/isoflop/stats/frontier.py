@@ -68,7 +68,7 @@ def mixture_hull(arms: Sequence[ArmData]) -> tuple[ArmData, ...]:
     """
     require_same_problems(arms)
     flops = np.array([arm.mean_flops for arm in arms])
-    return tuple(arms[i] for i in _hull(flops, np.array([arm.accuracy for arm in arms])))
+    return tuple(arms[i] for i in upper_hull(flops, np.array([arm.accuracy for arm in arms])))
 
 
 def accuracy_at_budget(
@@ -199,12 +199,12 @@ class _Chooser:
         at = np.sort(flops)
         reached = np.zeros(len(at))
         for choice, judged in zip(chosen_on, right, strict=True):
-            hull = _hull(flops, choice)
+            hull = upper_hull(flops, choice)
             reached += np.interp(at, flops[hull], judged[hull])
         return at, reached / weights.sum()
 
 
-def _hull(flops: Floats, accuracy: Floats) -> list[int]:
+def upper_hull(flops: Floats, accuracy: Floats) -> list[int]:
     """Indices of the upper concave hull, from the cheapest point to the most accurate."""
     hull: list[int] = []
     for i in np.lexsort((-accuracy, flops)):

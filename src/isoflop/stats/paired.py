@@ -21,8 +21,10 @@ from numpy.typing import ArrayLike
 
 from isoflop.errors import StudyError
 from isoflop.stats.arms import ArmData, Floats, Integers, arm_named, require_same_problems
+from isoflop.stats.intervals import LEVEL, Interval, percentile_interval, resample_counts, wilson
 
 SIGN_FLIPS = 20_000
+RESAMPLES = 4_000
 _SAME = 1e-9  # two means closer than this are equal: they differ by rounding alone
 _FINEST_STEP = 240  # attempts multiply to a common denominator; beyond this one the test samples
 _CELLS_AT_ONCE = 4_000_000
@@ -132,6 +134,23 @@ def compare_pair(a: ArmData, b: ArmData, *, seed: int = 0) -> PairedTest:
     else:
         method, p = "permutation of per-problem means", permutation_test(differences, seed=seed)
     return PairedTest(a.name, b.name, len(problems), float(differences.mean()), a_only, b_only, method, p)
+
+
+def difference_interval(
+    a: ArmData, b: ArmData, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Of the accuracy of a minus that of b: bootstrap by problem, problems drawn with replacement.
+
+    Where all problems differ by the same amount (mostly: not at all), a bootstrap has no width. Then it is that amount
+    give or take Wilson's upper bound of a share that was never seen, which is conservative.
+    """
+    problems = require_same_problems([a, b])
+    differences = a.accuracy_by_problem - b.accuracy_by_problem
+    if np.ptp(differences) <= _SAME:
+        unseen, same = wilson(0, len(problems), level).high, float(differences.mean())
+        return Interval(max(-1.0, same - unseen), min(1.0, same + unseen), "wilson", level)
+    rows = resample_counts(len(problems), resamples, seed)
+    return percentile_interval(np.concatenate([counts @ differences / len(problems) for counts in rows]), level)
 
 
 def compare_pairs(

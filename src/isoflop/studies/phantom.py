@@ -1,7 +1,8 @@
 """An engine that makes up text of assumed lengths and prices it as the real model would be: the plan's stand-in.
 
 Strategies run on it unchanged, so a plan needs no formula of its own for any of them. What it writes means nothing, and
-nothing it writes is kept: only lengths and prices are read.
+nothing it writes is kept: only lengths and prices are read. An engine that thinks has thoughts where its rule wants
+them (`phantom_thoughts.py`), which cost what thoughts cost.
 
     Phantom(Pricer(load_shape("DIR")), Assumptions(solution_tokens=250))
 """
@@ -15,14 +16,18 @@ from typing import Protocol
 
 from isoflop.asking import Prompt
 from isoflop.core import Channel, Step, StepEnd, Trajectory
-from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.flops import Pricer
+from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import Engine, Generation, GenerationRequest, Until
 from isoflop.errors import StudyError
 from isoflop.randomness import stream_key, uniform
 from isoflop.rewards.base import Reward, Scores
+from isoflop.studies.phantom_thoughts import PhantomThoughts
+from isoflop.thought import Thought
 
 COMMON_ANSWER = "1"  # what most samples say, and what a plan takes for right
 _OTHER_ANSWERS = 1000
+MARK_TOKENS = 2  # what a reward model's format puts behind a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,9 @@ class Assumptions:
 
     Prompts are `characters_per_token` long unless `prompt_tokens` is given. A solution has `solution_tokens`, in steps
     of `step_tokens`; where the prompt has a think block, `think_tokens` go before. `agreement` is the chance that a
-    sample gives the most common answer (it decides when adaptive strategies stop). `discordant` is the share of
-    problems on which two arms differ (it decides which differences can be seen).
+    sample gives the most common answer (it decides when adaptive strategies stop). `gated` is the share of tokens that
+    a gate lets think, `kept_drafts` that of tokens drafted ahead that stay. `discordant` is the share of problems on
+    which two arms differ (it decides which differences can be seen).
     """
 
     solution_tokens: int = 200
@@ -41,6 +47,8 @@ class Assumptions:
     prompt_tokens: int | None = None
     characters_per_token: float = 4.0
     agreement: float = 0.6
+    gated: float = 0.1
+    kept_drafts: float = 0.9
     discordant: float = 0.2
     source: str = "assumed"
 
@@ -50,7 +58,7 @@ class Assumptions:
                 raise StudyError(f"plan: {name}={getattr(self, name)} must be above 0")
         if self.prompt_tokens is not None and self.prompt_tokens < 1:
             raise StudyError(f"plan: prompt_tokens={self.prompt_tokens} must be at least 1, or none to estimate it")
-        for name in ("agreement", "discordant"):
+        for name in ("agreement", "gated", "kept_drafts", "discordant"):
             if not 0 < getattr(self, name) <= 1:
                 raise StudyError(f"plan: {name}={getattr(self, name)} is a share: above 0, at most 1")
 
@@ -70,8 +78,9 @@ class Phantom(Engine):
 
     context_tokens = 2**31
 
-    def __init__(self, prices: Prices, assumed: Assumptions) -> None:
-        self._prices, self._assumed = prices, assumed
+    def __init__(self, prices: Prices, assumed: Assumptions, thoughts: PhantomThoughts | None = None) -> None:
+        self._prices, self._assumed, self._thoughts = prices, assumed, thoughts
+        self._thought: set[tuple[int, tuple[int, ...], int]] = set()
         self._ready: list[Generation] = []
         self._read: set[str] = set()
 
@@ -91,6 +100,8 @@ class Phantom(Engine):
         """Written at once."""
         for request in requests:
             steps = self._close(request) if request.closing else self._write(request)
+            if self._thoughts is not None:
+                steps = self._thoughts.added(request, steps)
             self._ready.append(Generation(request.id, tuple(steps), self._spent(request, steps)))
 
     def poll(self) -> list[Generation]:
@@ -112,6 +123,14 @@ class Phantom(Engine):
     def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """The model's price."""
         return self._prices.decode_cost(start, tokens)
+
+    def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
+        """The model's price, where it thinks."""
+        return self._thoughts.costs.most(start, tokens) if self._thoughts else {}
+
+    def cost_of_thought(self, place: int, thought: Thought) -> Mapping[Role, Cost]:
+        """The model's price."""
+        return self._thoughts.costs.took(place, thought) if self._thoughts else {}
 
     def _write(self, request: GenerationRequest) -> list[Step]:
         steps: list[Step] = []
@@ -163,15 +182,53 @@ class Phantom(Engine):
         sampled = sum(step.sampled for step in steps)
         read = self._prices.prefill_cost(start, parent.length - start + len(request.forced))
         made = self._prices.decode_cost(parent.length + len(request.forced), max(0, sampled - 1))
-        return {role: read[role] + made.get(role, Cost()) for role in read}
+        spent = Ledger()
+        spent.charge_all(read)
+        spent.charge_all(made)
+        begin = parent.length
+        for step in steps:
+            for thought in step.thoughts:
+                key = None if thought.number is None else (id(parent), request.forced, thought.number)
+                if key is None or key not in self._thought:  # siblings share it
+                    spent.charge_all(self.cost_of_thought(begin + thought.at, thought))
+                if key is not None:
+                    self._thought.add(key)
+            begin += len(step.tokens)
+        return spent.by_role()
 
 
 class PhantomReward(Reward):
-    """Rewards drawn at random, free of charge."""
+    """Rewards drawn at random. `pricer`: of the reward model's shape, which reads each step once, with a mark behind
+    it; None where rewards are free, or their cost is not known."""
+
+    def __init__(self, pricer: Pricer | None = None) -> None:
+        self._pricer = pricer
+        self._read: dict[str, set[Trajectory]] = {}
 
     def score(self, trajectories: Sequence[Trajectory]) -> Scores:
         """Uniform, one number for each place in the tree."""
-        return Scores(tuple(tuple(_chance(node, depth + 1) for depth in range(node.depth)) for node in trajectories))
+        rewards = tuple(tuple(_chance(node, depth + 1) for depth in range(node.depth)) for node in trajectories)
+        return Scores(rewards, tuple(self._cost(node) for node in trajectories) if self._pricer else ())
+
+    def price(self, parent: Trajectory, tokens: int) -> int:
+        """Reading all of it."""
+        whole = parent.length + tokens + MARK_TOKENS * (parent.depth + 1)
+        return self._pricer.prefill(0, whole) if self._pricer else 0
+
+    def release(self, search: str) -> None:
+        """Forget the search."""
+        self._read.pop(search, None)
+
+    def _cost(self, node: Trajectory) -> Mapping[Role, Cost]:
+        assert self._pricer is not None
+        seen = self._read.setdefault(node.origin.search, set())
+        known: Trajectory | None = node
+        while known is not None and known not in seen:
+            seen.add(known)
+            known = known.parent
+        start = 0 if known is None else known.length + MARK_TOKENS * known.depth
+        tokens = node.length + MARK_TOKENS * node.depth - start
+        return {"reward": self._pricer.prefill_cost(start, tokens)} if tokens else {}
 
 
 def _chance(node: Trajectory, depth: int) -> float:

@@ -1,7 +1,8 @@
 """What a study will take, before it runs: FLOPs, tokens, roofline seconds, money, and what n cannot show.
 
 Each arm's own strategy is run on a few of the problems over an engine that makes up text of assumed lengths and prices
-it by the model's shape, from its config alone. Rewards are taken to be free, and the plan says where that is not known.
+it by the model's shape, from its config alone: thoughts where the engine thinks, and reward models by their own shapes.
+Where a reward's shape is not known it is taken to be free, and the plan says so.
 A plan is an estimate as good as its assumptions; `compare_with` says afterwards how good that was.
 
     plan = plan_study(study, device=find_device("h100"))
@@ -24,12 +25,15 @@ from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.cost.spelled_shape import shape_of
 from isoflop.engines.base import EngineSpec
 from isoflop.engines.pool import Pool
-from isoflop.errors import StudyError
+from isoflop.errors import ModelError, StudyError
+from isoflop.quietstar.engine import QuietStar
+from isoflop.rewards.base import RewardSpec
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
 from isoflop.stats.paired import minimum_detectable_difference
 from isoflop.studies.chains import chains_of
-from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward, Prices
+from isoflop.studies.phantom import COMMON_ANSWER, Assumptions, Phantom, PhantomReward
+from isoflop.studies.phantom_thoughts import PhantomThoughts
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Study
@@ -195,14 +199,31 @@ class _ShapePrices:
         return {"policy": self.pricer.decode_cost(start, tokens)}
 
 
-def _prices(engine: EngineSpec) -> Prices:
+def _phantom(engine: EngineSpec, assumed: Assumptions) -> Phantom:
     """A model is priced by its config; an engine without one is light, and prices itself."""
     source = engine.priced_by
     if source is None:
-        return engine.open()
-    shape = shape_of(source)
-    dtype = getattr(engine, "dtype", None)
-    return _ShapePrices(Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape))
+        return Phantom(engine.open(), assumed)
+    pricer, thoughts = _pricer(source, engine), None
+    if isinstance(engine, QuietStar) and engine.think != "never":
+        thoughts = PhantomThoughts(engine, pricer, assumed.gated, assumed.kept_drafts)
+    return Phantom(_ShapePrices(pricer), assumed, thoughts)
+
+
+def _pricer(model: str, spec: object) -> Pricer:
+    shape, dtype = shape_of(model), getattr(spec, "dtype", None)
+    return Pricer(shape.in_dtype(dtype) if dtype not in (None, "auto") else shape)
+
+
+def _reward(reward: RewardSpec | None) -> PhantomReward | None:
+    """What stands in for a reward; None where its cost is not known."""
+    if reward is None or reward.spec_name in FREE_REWARDS:
+        return PhantomReward()
+    path = getattr(reward, "path", None)
+    try:
+        return PhantomReward(_pricer(path, reward)) if path is not None else None
+    except ModelError:
+        return None
 
 
 def _tried(
@@ -210,7 +231,8 @@ def _tried(
 ) -> list[tuple[int, Cost, Cost]]:
     """(arm's place, charged, spent) of attempts on a few problems with the first seed, pools shared as in a run."""
     once = Study(study.problems, study.arms, study.split, study.seeds[:1])
-    pool = Pool(Phantom(_prices(engine), assumed))
+    pool = Pool(_phantom(engine, assumed))
+    rewards = {arm.reward: _reward(arm.reward) or PhantomReward() for arm in study.arms}
     grader = MathGrader()  # reads what the phantom writes, whatever the problems' answers look like
     chains: list[list[Job]] = []
     for chain in chains_of(once, engine, problems, set()):
@@ -227,7 +249,7 @@ def _tried(
                     arm.sampling,
                     chain.seed,
                     grader,
-                    PhantomReward(),
+                    rewards[arm.reward],
                     arm.budget,
                 )
                 for arm, place in zip(chain.arms, chain.places, strict=True)
@@ -259,7 +281,7 @@ def _arm_plan(
         latency,
         seconds,
         _money(money, attempts, seconds, prompt, new),
-        arm.reward is None or arm.reward.spec_name in FREE_REWARDS,
+        _reward(arm.reward) is not None,
     )
 
 

@@ -120,7 +120,7 @@ class Run:
         Raises StoreError where another process is at work on this run.
         """
         study = self.study
-        self._let_go()
+        self.close()
         with Store.writer(self.folder) as store, rare_collections():
             store.begin(
                 pid=os.getpid(),
@@ -149,8 +149,8 @@ class Run:
             store.add(finished.row, finished.prompt, finished.samples, in_flight)
             report(finished)
 
-    def _let_go(self) -> None:
-        """Close the reader, so that the writer can leave one plain file behind."""
+    def close(self) -> None:
+        """Close the reader, so that a writer can leave one plain file behind; reading opens it again."""
         reader = self.__dict__.pop("_reader", None)
         if reader is not None:
             reader.close()

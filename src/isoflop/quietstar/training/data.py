@@ -54,7 +54,7 @@ def _document(row: Row, column: str, where: str) -> Document:
     text, given = text_in(row, column, where), row.get("prompt_chars", 0)
     if not isinstance(given, int) or not 0 <= given < len(text):
         raise ProblemError(
-            f"{where}: prompt_chars={given!r} must count characters before the text that is learnt, 0 to {len(text) - 1}"
+            f"{where}: prompt_chars={given!r} counts the characters before what is learnt: 0 to {len(text) - 1}"
         )
     return Document(text, where, traces_in(row, text, where), given)
 

@@ -22,7 +22,8 @@ import torch
 from isoflop.errors import ProblemError
 from isoflop.quietstar.loss import talk_losses, token_losses
 from isoflop.quietstar.model import ThoughtModel
-from isoflop.quietstar.rollout import IGNORED, Rollout, draw_and_roll_out, roll_out
+from isoflop.quietstar.rollout import IGNORED, draw_and_roll_out, roll_out
+from isoflop.quietstar.training.controls import of_the_next
 from isoflop.quietstar.training.data import Windows
 from isoflop.quietstar.training.step import anchors_of, drawn
 from isoflop.stats.arms import Floats
@@ -90,7 +91,7 @@ def _batch(
     )
     others = [
         roll_out(model, ids_BS, real_BS, given, talk=1, anchors_BA=anchors_BA, used_BA=used_BA)
-        for given in (torch.full_like(own.thoughts_BPAN, filler), _of_the_next(own))
+        for given in (torch.full_like(own.thoughts_BPAN, filler), of_the_next(own))
     ]
     counts_BA = own.talk_labels_BKA[:, 0] != IGNORED
     plain_BA = own.ahead(token_losses(model, own.visible_BSH, own.labels_BS))[:, 0] * counts_BA
@@ -98,14 +99,6 @@ def _batch(
     nothing_BA = talk_losses(model, own, mixing=0)[0][:, 0, 0]
     arms = (thinking[0], plain_BA, nothing_BA, *thinking[1:])
     return np.stack([nats.sum(1).double().cpu().numpy() for nats in arms]), counts_BA.sum(1).double().cpu().numpy()
-
-
-def _of_the_next(rollout: Rollout) -> torch.Tensor:
-    """At each anchor a thought of the next document, one that was really thought where it has any."""
-    thoughts_BPAN, used_BA = rollout.thoughts_BPAN.roll(-1, 0), rollout.used_BA.roll(-1, 0)
-    anchors = torch.arange(used_BA.shape[1], device=used_BA.device)
-    source_BA = anchors % used_BA.sum(1, keepdim=True).clamp(min=1)
-    return thoughts_BPAN.gather(2, source_BA[:, None, :, None].expand_as(thoughts_BPAN))
 
 
 def _arms(nats_AD: Floats, tokens_D: Floats) -> dict[str, Likelihood]:

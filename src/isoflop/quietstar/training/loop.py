@@ -10,88 +10,110 @@ killed ends at the weights of one that was not. Weights stay in float32; `precis
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from isoflop.errors import MissingExtraError, ProblemError, SpecError, StoreError
-from isoflop.quietstar.checkpoint import DASH, has_thoughts
-from isoflop.quietstar.loss import Losses
-from isoflop.quietstar.model import ThoughtModel
-from isoflop.quietstar.training.data import Document, Windows, read_documents
+from isoflop.errors import MissingExtraError, SpecError
+from isoflop.quietstar.training.average import PlainAverage
+from isoflop.quietstar.training.data import Windows, read_documents
+from isoflop.quietstar.training.opening import lengths_of, open_model, seed_filler
+from isoflop.quietstar.training.parameters import optimizer_of, rate_share
+from isoflop.quietstar.training.samples import Sample, samples_of
 from isoflop.quietstar.training.settings import Training
-from isoflop.quietstar.training.step import TrainingStep
-from isoflop.quietstar.training.traces import filler_token
-from isoflop.runtime.loading import load_model, load_tokenizer
+from isoflop.quietstar.training.shorten import n_ahead_at
+from isoflop.quietstar.training.state import Trained, claim, folder_of, newest
+from isoflop.quietstar.training.step import Distilling, TrainingStep
+from isoflop.runtime.loading import load_tokenizer
+
+LOG, SAMPLES = "log.jsonl", "thoughts.jsonl"
+SAMPLES_SHOWN = 3
+Line = dict[str, Any]
 
 
-def train(settings: Training, after_step: Callable[[dict[str, Any]], None] = lambda line: None) -> Path:
-    """Run to the last step, from the newest checkpoint in `out` where there is one; its folder is returned."""
-    accelerator = _accelerator()
+def train(
+    settings: Training,
+    after_step: Callable[[Line], None] = lambda line: None,
+    show: Callable[[Sample], None] = lambda sample: None,
+) -> Path:
+    """Run to the last step, from the newest checkpoint in `out` where there is one; its folder is returned.
+
+    `after_step` is told what is logged of each step; at each checkpoint some thoughts are shown."""
     out = Path(settings.out)
-    _same_settings(out, settings)
-    documents = read_documents(settings.data)
-    tokenizer = load_tokenizer(settings.model)
-    model = _thinking_model(settings, tokenizer)
-    windows = Windows(tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
-    filler = _seed_filler(settings, model, documents, tokenizer)
-    step_module = TrainingStep(model, settings, filler).requires_grad_(True)
-    optimizer = torch.optim.AdamW(_groups(step_module.model, settings), weight_decay=0.001)
-    prepared, optimizer = accelerator.prepare(step_module, optimizer)
-    done = _newest(out)
-    if done:
-        accelerator.load_state(str(_folder(out, done) / "resume"))
+    run = Run(settings)
+    done = newest(out)
+    _forget_after(out, done)
     for step in range(done, settings.steps):
-        line = _one_step(accelerator, prepared, optimizer, windows, settings, step)
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-            _save(accelerator, step_module.model, tokenizer, out, step + 1)
+        saves = (step + 1) % settings.save_every == 0 or step + 1 == settings.steps
+        line, samples = run.step(step, samples=SAMPLES_SHOWN if saves else 0)
+        _append(out / LOG, [line])
+        if saves:
+            _append(out / SAMPLES, [{"step": step + 1, **asdict(sample)} for sample in samples])
+            run.trained.save(out, step + 1, run.tokenizer, plain=settings.recipe == "distilled")
         after_step(line)
-    return _folder(out, settings.steps)
+        for sample in samples:
+            show(sample)
+    return folder_of(out, settings.steps)
 
 
-def _one_step(
-    accelerator: Any, prepared: nn.Module, optimizer: Any, windows: Windows, settings: Training, step: int
-) -> dict[str, Any]:
-    """One update; what is logged of it, a mean over its batches."""
-    began, lines, tokens, seeded = time.perf_counter(), [], 0, settings.seeded(step)
-    for group in optimizer.param_groups:
-        group["lr"] = group["full_rate"] * _rate_share(step, settings)
-    for part in range(settings.accumulate):
-        micro = step * settings.accumulate + part
-        batch = windows.batch(micro, settings.batch)
-        # accelerate's own mixed precision is one setting for a whole process, a notebook's second run included
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            losses, _ = prepared(batch, micro, seeded)
-        accelerator.backward(losses.total / settings.accumulate)
-        lines.append(_figures(losses))
-        tokens += int(batch.real_BS.sum())
-    norms = {f"gradient_norm_{group['name']}": _norm(group["params"]) for group in optimizer.param_groups}
-    accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
-    rate = tokens / (time.perf_counter() - began)
-    return {"step": step + 1, "seeded": seeded, **means, **norms, "tokens_per_second": rate}
+class Run:
+    """A run as it stands: opened from its settings, and from its newest checkpoint where there is one."""
 
+    def __init__(self, settings: Training) -> None:
+        self.settings, self._accelerator = settings, _accelerator()
+        out = Path(settings.out)
+        claim(out, settings)
+        documents = read_documents(settings.data)
+        self.tokenizer = load_tokenizer(settings.model)
+        model = open_model(settings, self.tokenizer)
+        self._lengths = lengths_of(settings, model)
+        self._windows = Windows(self.tokenizer, documents, settings.length, settings.seed, model.config.thought_ids)
+        filler = seed_filler(settings, model, documents, self.tokenizer)
+        teacher = deepcopy(model).requires_grad_(False) if settings.recipe == "distilled" else None
+        optimizer = optimizer_of(model, settings)
+        average = PlainAverage(model.base, settings.reward_decay) if settings.reward_decay else None
+        step = (
+            TrainingStep(model, settings, filler, average) if teacher is None else Distilling(model, settings, teacher)
+        )
+        self.trained = Trained(model, self._accelerator.prepare(step), optimizer, average)
+        if done := newest(out):
+            self.trained.restore(folder_of(out, done))
 
-def _figures(losses: Losses) -> dict[str, float]:
-    return {
-        "loss": losses.total.item(),
-        "nats_without": losses.base.item(),
-        "nats_with": losses.talk_K[0].item(),
-        "reward": losses.reward_mean.item(),
-        "thought_nats": losses.thought_nats.item(),
-        "weight": losses.weight_BKPA[:, 0].mean().item(),
-    }
+    def step(self, step: int, samples: int) -> tuple[Line, Sequence[Sample]]:
+        """One update; what is logged of it, a mean over its batches, and some thoughts of the last one."""
+        settings, trained = self.settings, self.trained
+        began, lines, tokens, seeded = time.perf_counter(), [], 0, settings.seeded(step)
+        model, optimizer = trained.model, trained.optimizer
+        model.config = replace(model.config, n_ahead=n_ahead_at(step, settings.steps, self._lengths))
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_rate"] * rate_share(step, settings)
+        for part in range(settings.accumulate):
+            micro = step * settings.accumulate + part
+            batch = self._windows.batch(micro, settings.batch)
+            # accelerate's own mixed precision is one setting for a whole process, a notebook's second run included
+            bfloat16 = settings.precision == "bf16"
+            with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=bfloat16):
+                outcome = trained.module(batch, micro, seeded)
+            self._accelerator.backward(outcome.total / settings.accumulate)
+            lines.append(outcome.figures)
+            tokens += int(batch.real_BS.sum())
+        norms = {f"gradient_norm_{group['name']}": _norm(group["params"]) for group in optimizer.param_groups}
+        self._accelerator.clip_grad_norm_(trained.module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if trained.average:
+            trained.average.follow(model.base)
+        means = {name: sum(line[name] for line in lines) / len(lines) for name in lines[0]}
+        rate = tokens / (time.perf_counter() - began)
+        told = {"step": step + 1, "seeded": seeded, "n_ahead": model.config.n_ahead, **means, **norms}
+        found = samples_of(batch, outcome.losses, outcome.rollout, self.tokenizer, count=samples, seed=step)
+        return _without_nan({**told, "tokens_per_second": rate}), found
 
 
 def _accelerator() -> Any:
@@ -105,82 +127,26 @@ def _accelerator() -> Any:
     return found
 
 
-def _thinking_model(settings: Training, tokenizer: Any) -> ThoughtModel:
-    """A checkpoint with thoughts as it is, vectors and head kept; new thoughts on a plain model."""
-    if has_thoughts(settings.model):
-        return ThoughtModel.load(settings.model, settings.n_ahead, dtype="float32")
-    base = load_model(settings.model, dtype="float32")
-    # a small vocabulary may have no dashes: then the vectors begin as the mean embedding
-    start = next(iter(tokenizer.encode(DASH, add_special_tokens=False)), None)
-    n_ahead = 8 if settings.n_ahead is None else settings.n_ahead
-    return ThoughtModel.put_on(base, n_ahead=n_ahead, start_token_id=start, seed=settings.seed)
-
-
-def _seed_filler(settings: Training, model: ThoughtModel, documents: list[Document], tokenizer: Any) -> int:
-    """What fills up short thoughts, 0 where none is seeded. Refuses seeding without thoughts, or tokens, to learn."""
-    if not (settings.seeded_steps or settings.seeded_share):
-        return 0
-    if not any(document.traces for document in documents):
-        raise ProblemError(
-            f"{settings.data} has no column 'thoughts', which seeded steps learn; see docs/quiet-star.md"
-        )
-    if not model.config.sampled_tokens:
-        raise SpecError(f"n_ahead={model.config.n_ahead} leaves a thought no token to seed; give at least 4")
-    return filler_token(tokenizer, settings.filler)
-
-
-def _groups(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
-    """Base, vectors and talk head, each with its own learning rate."""
-    parameters = model.thought_parameters
-    groups = {
-        "base": (list(model.base.parameters()), settings.base_rate),
-        "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
-        "head": (list(parameters.talk_head.parameters()), settings.head_rate),
-    }
-    return [{"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items()]
-
-
-def _rate_share(step: int, settings: Training) -> float:
-    """Linear warm-up, then linear decay to the last step."""
-    return min((step + 1) / max(1, settings.warmup_steps), (settings.steps - step) / settings.steps)
-
-
 def _norm(parameters: list[torch.Tensor]) -> float:
     found = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
     return float(torch.stack(found).norm()) if found else 0.0
 
 
-def _folder(out: Path, step: int) -> Path:
-    return out / f"checkpoint-{step:06d}"
+def _without_nan(line: Line) -> Line:
+    """What was not measured is null: JSON knows no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
 
 
-def _newest(out: Path) -> int:
-    """The last step that was saved whole, 0 where none was."""
-    return max((int(path.name[11:]) for path in out.glob("checkpoint-??????")), default=0)
+def _append(path: Path, lines: Sequence[Line]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def _same_settings(out: Path, settings: Training) -> None:
-    """A folder holds one run: other settings are refused, since its checkpoints would not be of this run."""
-    path, wanted = out / "training.json", asdict(settings)
-    if path.is_file():
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            f"{key}={saved.get(key)!r} there, {value!r} here"
-            for key, value in wanted.items()
-            if saved.get(key) != value
-        ]
-        if changed:
-            raise StoreError(f"{out} holds a run with other settings: {'; '.join(changed)}; give another folder")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-
-
-def _save(accelerator: Any, model: ThoughtModel, tokenizer: Any, out: Path, step: int) -> None:
-    """Written aside and renamed: a checkpoint is whole or not there."""
-    aside = out / "unfinished"
-    shutil.rmtree(aside, ignore_errors=True)
-    model.save(aside)
-    tokenizer.save_pretrained(aside)
-    accelerator.save_state(str(aside / "resume"))
-    os.replace(aside, _folder(out, step))
+def _forget_after(out: Path, step: int) -> None:
+    """Steps after the checkpoint that a killed run goes on from are made, and logged, once more."""
+    for path in (out / LOG, out / SAMPLES):
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            # a line that was cut off by the kill is the last one, and later than any checkpoint
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

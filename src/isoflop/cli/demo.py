@@ -1,0 +1,32 @@
+"""`isoflop demo`: the published study's six configurations and the corrected ones, on the models in the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isoflop.cli.options import Json
+
+EXAMPLES = "isoflop demo · isoflop demo --out runs/mine --json | tail -1"
+
+
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/demo-HASH")] = None,
+    json: Json = False,
+) -> None:
+    """The study's story in minutes: trained models, generated problems, table, tests and figure. No download."""
+    from isoflop.api import Run, folder_of
+    from isoflop.cli.running import run_and_print
+    from isoflop.laboratory import DEMO
+    from isoflop.studies.study_file import load_study
+
+    study = load_study(DEMO)
+    folder = out or folder_of(study)
+    run_and_print(study, folder, retry_errors=False, as_json=False)
+    opened = Run.open(folder)
+    for file in opened.figure().save(folder / "figures"):
+        typer.echo(file)
+    if json:
+        typer.echo(opened.table().to_json())

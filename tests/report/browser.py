@@ -1,0 +1,47 @@
+"""A headless Chromium, where there is one."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PATIENCE_MS = 60_000  # on a busy machine a page may take long; nothing here is a measurement
+
+
+def skip_without_one():
+    """Skip the tests of a module where no Chromium or no Playwright is installed."""
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install -e '.[dev]')")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (make chromium)", allow_module_level=True)
+
+
+@contextmanager
+def opened_browser():
+    """One browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened_page(browser, address, **context):
+    """A page whose requests, errors and console messages are kept; it is ready when its charts can be drawn."""
+    with browser.new_context(**context) as own:
+        own.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = own.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.asked, page.errors = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]")
+        yield page

@@ -1,0 +1,279 @@
+"""The page of a run in a real browser: every view opened, everything that can be pressed pressed."""
+
+import json
+
+import pytest
+from tests.report.browser import opened_browser, opened_page, skip_without_one
+from tests.report.conftest import HOSTILE
+
+from isoflop.report.answer import Pairs, answers
+from isoflop.report.budget import Prices, axes
+from isoflop.report.page import write_report
+from isoflop.report.table import Table
+
+skip_without_one()
+
+PRICES = Prices(output=0.5)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with opened_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(hostile, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    return write_report(hostile, path, prices=PRICES).path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def shared(browser, address):
+    with opened_page(browser, address, viewport={"width": 1280, "height": 900}) as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared):
+    shared.evaluate("location.hash = ''")
+    shared.evaluate("for (const one of document.querySelectorAll('dialog')) one.close()")
+    return shared
+
+
+@pytest.fixture(scope="module")
+def told(hostile):
+    """The answers, axis by axis, as Python works them out."""
+    table = Table.of(hostile)
+    pairs = Pairs(table)
+    return {axis.key: answers(table, axis, pairs) for axis in axes(PRICES, table.arms)}
+
+
+def plain(text):
+    return text.replace("\u00a0", " ")
+
+
+def test_it_loads_and_sends_nothing_and_lets_nothing_run(page, address):
+    for chart in page.query_selector_all(".chart"):
+        chart.scroll_into_view_if_needed()
+    page.wait_for_selector("#evidence .main-svg")
+    assert page.asked == [address]
+    assert page.errors == []
+    blocked = page.evaluate("""async () => {
+      const tried = [];
+      await new Promise((done) => setTimeout(done)); // what a debugger starts may break the policy until here
+      try { eval('1'); tried.push('eval'); } catch {}
+      try { new Function('return 1')(); tried.push('Function'); } catch {}
+      try { await fetch('http://127.0.0.1:9/'); tried.push('fetch'); } catch {}
+      const script = document.createElement('script');
+      script.textContent = 'window.injected = true';
+      document.body.append(script);
+      if (window.injected) tried.push('script');
+      return tried;
+    }""")
+    assert blocked == []
+    page.errors.clear()  # what was blocked on purpose
+
+
+def test_the_slider_says_what_was_worked_out_for_its_budget(page, told):
+    sentence, slider = page.locator("#sentence"), page.locator("#budget")
+    page.get_by_role("button", name="FLOPs", exact=True).click()
+    slider.focus()
+    slider.press("End")
+    assert plain(sentence.inner_text()) == told["flops"][-1].sentence
+    slider.press("Home")
+    assert "No arm is within" in sentence.inner_text()
+    slider.press("ArrowRight")
+    seen = page.evaluate("""() => {
+      const input = document.getElementById('budget');
+      return Array.from({ length: 1001 }, (_, place) => {
+        input.value = place;
+        input.dispatchEvent(new Event('input'));
+        return document.getElementById('sentence').textContent;
+      });
+    }""")
+    said = [text for text in dict.fromkeys(map(plain, seen)) if not text.startswith("No arm is within")]
+    budgets = {answer.sentence: answer.budget for answer in told["flops"]}
+    assert said == [sentence for sentence in budgets if sentence in said]
+    for missing in budgets.keys() - set(said):  # between two steps of the slider: less than a thousandth of its range
+        assert any(0 < budget / budgets[missing] - 1 < 1e-3 for budget in budgets.values())
+    assert "FLOPs" in slider.get_attribute("aria-valuetext")
+
+
+@pytest.mark.parametrize(("name", "key"), [("Tokens", "tokens"), ("Money", "money"), ("FLOPs", "flops")])
+def test_a_budget_can_be_counted_otherwise(page, told, name, key):
+    page.get_by_role("button", name=name, exact=True).click()
+    assert plain(page.locator("#sentence").inner_text()) == told[key][-1].sentence
+    assert [plain(line) for line in page.locator("#details p").all_inner_texts()] == list(told[key][-1].details)
+
+
+def test_arms_can_be_left_out_and_the_scale_changed(page, hostile):
+    traces = "document.querySelector('[data-chart=curve]').data.length"
+    before = page.evaluate(traces)
+    [label] = [label for label in hostile.study.labels if label.startswith("beam")]
+    box = page.get_by_role("checkbox", name=label)
+    box.uncheck()
+    assert page.evaluate(traces) == before - 1
+    box.check()
+    page.get_by_role("button", name="Linear").click()
+    assert page.evaluate("document.querySelector('[data-chart=curve]').layout.xaxis.type") == "linear"
+    page.get_by_role("button", name="Log", exact=True).click()
+
+
+def test_the_table_sorts_and_is_copied_as_shown(page, hostile):
+    table = page.locator("#table .table").first
+    table.get_by_role("button", name="tokens", exact=True).click()
+    heads = table.locator("thead th").all()
+    [column] = [place for place, head in enumerate(heads) if head.get_attribute("aria-sort") == "descending"]
+    assert heads[column].inner_text() == "tokens"
+    cells = [
+        float(row.locator("th, td").nth(column).inner_text().replace(",", ""))
+        for row in table.locator("tbody tr").all()
+    ]
+    assert cells == sorted(cells, reverse=True)
+    copied = {}
+    for name in ("CSV", "Markdown", "LaTeX"):
+        table.get_by_role("button", name=name).click()
+        table.get_by_text(f"copied as {name}").wait_for()
+        copied[name] = page.evaluate("navigator.clipboard.readText()")
+    arms = len(hostile.study.labels)
+    assert len(copied["CSV"].split("\n")) == arms + 1
+    assert copied["Markdown"].startswith("| strategy |")
+    assert copied["Markdown"].count("\n") == arms + 1
+    assert "self\\_consistency" in copied["LaTeX"]
+    assert copied["LaTeX"].rstrip().endswith("\\end{tabular}")
+
+
+def test_problems_are_filtered_sorted_and_found(page, hostile):
+    first, last = hostile.study.labels[0], hostile.study.labels[-1]
+    right = {label: {r.problem.id for r in hostile.attempts if r.arm == label and r.correct} for label in (first, last)}
+    wanted = {problem.id for problem in hostile.problems} & right[last] - right[first]
+    page.get_by_label(f"{last}: show").select_option("right")
+    page.get_by_label(f"{first}: show").select_option("wrong")
+    shown = page.locator("#problems .rows .id").all_inner_texts()
+    assert {name[:12] for name in shown} == {name[:12] for name in wanted}
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#problems .rows .row").count() == len(hostile.problems)
+    page.get_by_role("searchbox").fill("RIGHT TO LEFT")
+    assert page.locator("#problems .rows .row").count() == 1
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Order of problems").select_option("hardest")
+    solved = [row.locator(".cell.right").count() for row in page.locator("#problems .rows .row").all()]
+    assert solved == sorted(solved)
+
+
+def test_a_problem_shows_its_arms_side_by_side(page, hostile):
+    page.locator("#problems .rows .row").first.click()
+    dialog = page.locator("#problem")
+    dialog.locator(".card").first.wait_for()
+    assert dialog.locator(".card").count() == len(hostile.study.labels)
+    title = dialog.locator("h1").inner_text()
+    dialog.get_by_label("Next problem").click()
+    dialog.locator(f"h1:not(:text-is('{title}'))").wait_for()
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert "#" not in page.url.rstrip("#")
+
+
+def test_a_tree_is_walked_with_the_keyboard(page, hostile):
+    label = next(label for label in hostile.study.labels if label.startswith("beam"))
+    [record] = [r for r in hostile.attempts if r.arm == label and r.problem.id == hostile.problems[7].id]
+    page.evaluate(f"location.hash = '#tree/7/{hostile.study.labels.index(label)}'")
+    panel = page.locator("#node")
+    panel.get_by_text("on the chosen path").wait_for()
+
+    def facts():
+        return dict(zip(panel.locator("dt").all_inner_texts(), panel.locator("dd").all_inner_texts(), strict=True))
+
+    node = record.nodes[record.candidates[record.chosen].node]
+    assert facts()["Depth"] == str(node.depth)
+    assert facts()["Reward"] == f"{node.reward:.3f}"
+    assert facts()["Tokens"] == str(len(node.step.tokens))
+    for _ in range(node.depth - 1):
+        page.keyboard.press("ArrowLeft")
+    top = node
+    while top.parent is not None:
+        top = record.nodes[top.parent]
+    assert facts()["Depth"] == "1"
+    width = sum(each.parent == record.nodes.index(top) for each in record.nodes)
+    assert facts()["Width below"] == str(width)
+    page.keyboard.press("Enter")  # fold, and unfold by walking on
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("w")
+    assert facts()["Depth"] == str(node.depth)
+    page.keyboard.press("+")
+    painted = page.evaluate("""() => {
+      const canvas = document.querySelector('#tree canvas');
+      return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size;
+    }""")
+    assert painted > 10  # not blank
+    page.get_by_label("Search shown").select_option(index=0)
+    page.locator("#tree canvas[aria-label*='self_consistency']").wait_for()
+    page.keyboard.press("Escape")
+    assert not page.locator("#tree").is_visible()
+
+
+def test_hostile_text_is_shown_and_never_run(page, hostile, address):
+    shown = ""
+    for place in range(len(hostile.problems)):
+        page.evaluate(f"location.hash = '#problem/{place}'")
+        page.locator("#problem .card").first.wait_for()
+        shown += page.locator("#problem").inner_text()
+        page.evaluate(f"location.hash = '#tree/{place}/4'")
+        page.locator("#tree #node dl").wait_for()
+        page.evaluate("document.getElementById('tree').close()")
+    assert HOSTILE[0].strip() in shown
+    assert "onerror=" in shown
+    assert "⟨U+202E⟩" in shown
+    assert "⟨U+0007⟩" in shown
+    assert "show all" in shown
+    assert not any(character in shown for character in "\u202e\x07\x00\x1b")
+    assert page.title() != "owned"
+    assert page.locator("#owned").count() == 0
+    assert page.locator("img").count() == 0
+    assert page.asked == [address]
+    assert page.errors == []
+
+
+def test_dark_phone_and_print(browser, address):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    with opened_page(browser, address, color_scheme="dark", viewport={"width": 390, "height": 844}) as page:
+        assert sum(map(int, page.evaluate(colour)[4:-1].split(", "))) < 150
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+        page.get_by_label("Change between light and dark").click()
+        assert sum(map(int, page.evaluate(colour)[4:-1].split(", "))) > 600
+        page.evaluate("location.hash = '#tree/0/4'")
+        page.locator("#node dl").wait_for()
+        box = page.locator("#node").bounding_box()
+        assert box["width"] <= 390
+        page.evaluate("document.getElementById('tree').close()")
+        page.emulate_media(media="print")
+        assert not page.locator("header.bar").is_visible()
+        assert page.locator("#sentence").is_visible()
+        assert page.errors == []
+
+
+def test_everything_has_a_name_and_stands_out(page):
+    nameless = page.evaluate("""() => [...document.querySelectorAll('button, a, input, select, canvas, [role=img]')]
+      .filter((one) => !(one.textContent.trim() || one.getAttribute('aria-label') || one.title || one.labels?.length))
+      .map((one) => one.outerHTML.slice(0, 100))""")
+    assert nameless == []
+    contrast = """() => {
+      const of = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+      const light = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255)
+        .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+      const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+      return ['--ink', '--soft', '--accent']
+        .flatMap((ink) => ['--paper', '--raised'].map((on) => ratio(of(ink), of(on))));
+    }"""
+    for _ in range(2):  # light and dark
+        assert min(page.evaluate(contrast)) >= 4.5
+        page.get_by_label("Change between light and dark").click()
+
+
+def test_the_scripts_parse_no_text_as_html():
+    from isoflop.report.page import own_script
+
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "http:"):
+        assert word not in own_script().replace(json.dumps("http://www.w3.org/2000/svg"), "")
