@@ -182,6 +182,18 @@ def test_samples_of_others_are_graded_and_paired_whatever_their_order(tmp_path):
     assert {arm["flops_per_question"]["ideal"] for arm in found.to_dict()["arms"]} == {None}
 
 
+def test_a_log_of_inspect_is_an_arm_as_well(tmp_path):
+    samples = [
+        {"id": str(i), "epoch": 1, "input": f"{i}?", "target": str(i)}
+        | {"output": {"choices": [{"message": {"role": "assistant", "content": f"The answer is {i * (i < 3)}."}}]}}
+        for i in range(5)
+    ]
+    (tmp_path / "log.json").write_text(json.dumps({"samples": samples}))
+    [arm] = read_sample_files([tmp_path / "log.json"])
+    found = Audit.of([arm], "log.json")
+    assert (found.to_dict()["arms"][0]["correct"], found.questions, found.pairs) == (3, 5, ())
+
+
 def test_a_run_of_our_own_is_audited_by_its_books(tmp_path, tiny_llama_folder):
     questions = tmp_path / "q.jsonl"
     questions.write_text("\n".join(json.dumps({"question": f"{i} + {i}?", "answer": str(2 * i)}) for i in range(4)))

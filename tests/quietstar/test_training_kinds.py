@@ -151,7 +151,7 @@ def test_controls_train_without_what_should_help(settings, control):
         assert norms == (0, 0)  # a thought that counts nothing teaches nothing
     else:
         assert min(norms) > 0
-        assert lines[-1]["thought_nats"] is None  # nobody learns to think these
+    assert lines[-1]["thought_nats"] is None  # nobody learns to think these
 
 
 def test_what_does_not_meet_is_refused(settings):

@@ -16,9 +16,10 @@ from tests.report.browser import opened_browser, opened_page, skip_without_one
 
 from isoflop.api import Run
 from isoflop.report.live import Live
+from isoflop.studies.store import exists
 
 STUDY = """
-model = "scripted(steps=3, skill=0.6, sleep_seconds=0.02)"
+model = "scripted(steps=3, skill=0.6, sleep_seconds=0.01)"
 problems = "jsonl('{questions}')"
 strategy = ["self_consistency(n=4)", "rebase(width=4)"]
 reference = "self_consistency(n=4)"
@@ -30,9 +31,9 @@ concurrency = 1
 
 @pytest.fixture
 def study(tmp_path):
-    """A study file of a study that takes a few seconds, and the command that runs it."""
+    """A study file of a study that takes a second or two, and the command that runs it."""
     questions = tmp_path / "q.jsonl"
-    rows = [{"question": f"How much is {n} and 0?", "answer": str(n)} for n in range(60)]
+    rows = [{"question": f"How much is {n} and 0?", "answer": str(n)} for n in range(24)]
     questions.write_text("\n".join(map(json.dumps, rows)))
     file = tmp_path / "study.toml"
     file.write_text(f'name = "live"\n{STUDY.format(questions=questions)}')
@@ -100,14 +101,14 @@ def test_the_page_follows_a_study_that_is_killed_and_goes_on(study, tmp_path):
     folder = tmp_path / "run"
     first = subprocess.Popen(study, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: (folder / "isoflop.db").exists() and done(folder) > 2)
+        wait_for(lambda: exists(folder) and done(folder) > 2)
         with served(folder) as address, opened_browser() as browser, opened_page(browser, address) as page:
             page.evaluate("window.kept = 'the same document'")
             before = attempts_shown(page)
             first.kill()
             first.wait()
             subprocess.run(study, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-            page.get_by_text("of 60 problems").first.wait_for()  # a sentence: the arms are complete
+            page.get_by_text("of 24 problems").first.wait_for()  # a sentence: the arms are complete
             assert before is None or before > 0
             assert page.evaluate("window.kept") == "the same document"  # it was not loaded again
             assert page.locator("#status").inner_text().startswith("not running")
@@ -115,11 +116,11 @@ def test_the_page_follows_a_study_that_is_killed_and_goes_on(study, tmp_path):
     finally:
         first.kill()
         first.wait()
-    assert done(folder) == 120
+    assert done(folder) == 48
 
 
 def attempts_shown(page):
-    found = re.search(r"(\d+) of 120 attempts", page.locator("#status").inner_text())
+    found = re.search(r"(\d+) of 48 attempts", page.locator("#status").inner_text())
     return None if found is None else int(found[1])
 
 

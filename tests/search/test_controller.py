@@ -76,11 +76,18 @@ class Chances(Reward):
         return 0.02 if slips else min(0.98, 0.6 ** (4 - min(depth, 4)))
 
 
-def solved(strategy, problems=60):
+class Falling(Reward):
+    """Half as sure at every step, whatever it says: nothing deep is worth as much as starting anew."""
+
+    def score(self, trajectories):
+        return Scores(tuple(tuple(0.5**at for at in range(1, node.depth + 1)) for node in trajectories))
+
+
+def solved(strategy, problems=60, reward=Chances):
     jobs = [
         [
             Job(i, Problem(f"p{i}", "q", "3"), Prompt(text=f"How much is {i}?\n"), specs.parse("strategy", strategy),
-                SamplingParams(), 0, MathGrader(fallback=None), Chances())
+                SamplingParams(), 0, MathGrader(fallback=None), reward())
         ]
         for i in range(problems)
     ]  # fmt: skip
@@ -88,6 +95,13 @@ def solved(strategy, problems=60):
     right = sum(attempt.outcome is Outcome.CORRECT for attempt in found) / problems
     tokens = sum(attempt.charged["policy"].new_tokens for attempt in found) / problems
     return right, tokens / 68, found  # 68 tokens: one solution
+
+
+def test_a_reward_that_falls_with_depth_does_not_keep_it_from_answering():
+    for attempt in solved("controller(lambda_=0.1)", 4, Falling)[2]:
+        assert attempt.stop is Stop.FINISHED
+        assert attempt.candidates
+        assert len(attempt.nodes) <= 2 * 33 + 5  # patience twice, and the way straight down
 
 
 def test_compute_that_is_dear_buys_one_solution_and_cheap_compute_more():

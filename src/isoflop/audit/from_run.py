@@ -62,7 +62,7 @@ def _arm(summary: ArmSummary, records: Sequence[Record], prompts: Mapping[str, i
 
 def _published_tokens(summary: ArmSummary, records: Sequence[Record]) -> float:
     """The tokens that the study's formula charges per attempt: those sampled; in its own searches a full cut for each
-    node that was not dropped, and its parent's again."""
+    node that was not dropped, and its parent's again. A cut is one node there, as the preset has no step ends."""
     strategy = summary.arm.strategy
     if not isinstance(strategy, PublishedRebase):
         return summary.per_problem("new_tokens", "policy") or 0.0
@@ -84,6 +84,8 @@ def _prompts(records: Iterable[Sequence[Record]]) -> dict[str, int]:
     Exact where an arm drew whole samples; else longer by a token for each prefix that was gone on from."""
     read: dict[str, int] = {}
     for record in chain.from_iterable(records):
+        if "policy" not in record.charged:  # a prompt that did not fit was never read
+            continue
         forced = sum(1 + node.step.forced for node in record.nodes if node.step.forced)
         tokens = record.charged["policy"].prompt_tokens - forced
         read[record.problem.id] = min(tokens, read.get(record.problem.id, tokens))

@@ -12,7 +12,7 @@ from isoflop.cli.options import Json, PriceOption, RunFolder, settings_of
 EXAMPLES = (
     "isoflop report runs/first -o report.html"
     "\n\nisoflop report runs/first --price hour=2.5 · isoflop report runs/first --price input=0.1 --price output=0.4"
-    "\n\nOne file, no network: open it, or send it. What does not fit into --most-mb: the trees that are least disputed."
+    "\n\nOne file, no network: open it, or send it. Beyond --most-mb the least disputed trees are left out."
 )
 
 

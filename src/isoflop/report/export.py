@@ -81,12 +81,9 @@ def _attempt_rows(run: Run, record: Record) -> Iterator[Row]:
         "prompt": record.prompt_text,
         "solution": None if chosen is None else record.solution(chosen),
     }
-    for book, costs, total in (
-        ("charged", record.charged, record.charged_total),
-        ("spent", record.spent, record.spent_total),
-    ):
-        for role in ("total", *ROLES):
-            cost = total if role == "total" else costs.get(role, ZERO)
+    for book, costs in (("charged", record.charged), ("spent", record.spent)):
+        by_role: dict[str, Cost] = {role: costs.get(role, ZERO) for role in ROLES}
+        for role, cost in {"total": sum(by_role.values(), ZERO), **by_role}.items():
             row |= {f"{book}_{role}_{name}": _amount(cost, name) for name in BOOK_FIELDS}
     yield row
 

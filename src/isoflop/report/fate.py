@@ -37,6 +37,7 @@ MEANINGS: Mapping[Fate, str] = {
     Fate.PRUNED: "pruned: the search went on from other nodes",
     Fate.STOPPED: "open when the search was stopped",
 }
+LEFT = (Fate.ASIDE, Fate.CUT, Fate.PRUNED, Fate.STOPPED)  # nothing was grown from it, and it did not vote
 _ENDS = list(StepEnd)
 
 

@@ -46,6 +46,7 @@ def _listening(port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((HOST, port))
+        found.listen()  # before the address is said: whoever comes early waits
     except OSError as error:
         found.close()
         raise StoreError(f"port {port} on {HOST} cannot be opened ({error.strerror}); choose another --port") from None

@@ -1,7 +1,8 @@
 """One stored search as a tree for a terminal: rewards, tokens, what each path answered, the chosen path marked.
 
 Steps without siblings share one branch, a line each, so that long solutions do not walk off the screen. Model text is
-shown, never obeyed: control characters are spelled out. Cost is recorded by attempt, not by node, and is shown so.
+shown, never obeyed: control characters are spelled out. Beside each node: its reward, tokens and FLOPs, and why nothing
+was grown from it, where it was left.
 
     for record in attempts_at(run, "p17", arm="rebase(width=4)"):
         console.print(drawn(record))
@@ -16,6 +17,7 @@ from rich.tree import Tree
 
 from isoflop.core import Candidate
 from isoflop.errors import StudyError
+from isoflop.report.fate import LEFT, Fate, fates
 from isoflop.report.units import NOTHING, three_digits, unit_for
 from isoflop.studies.record import Node, Record
 from isoflop.studies.run import Run
@@ -42,13 +44,14 @@ def drawn(record: Record) -> Tree:
         children.setdefault(node.parent, []).append(place)
     winning = _winning(record)
     voted = {candidate.node: candidate for candidate in record.candidates}
+    ends = fates(record.outline(), record)
     waiting = [(top, place) for place in reversed(children.get(None, []))]
     while waiting:
         branch, place = waiting.pop()
         chain = [place]
         while len(below := children.get(chain[-1], [])) == 1:
             chain += below
-        label = Text("\n").join(_line(record.nodes[i], i in winning, voted.get(i)) for i in chain)
+        label = Text("\n").join(_line(record.nodes[i], ends[i], i in winning, voted.get(i)) for i in chain)
         grown = branch.add(label)
         waiting += [(grown, child) for child in reversed(children.get(chain[-1], []))]
     return top
@@ -73,10 +76,15 @@ def _heading(record: Record) -> Text:
     )
 
 
-def _line(node: Node, winning: bool, candidate: Candidate | None) -> Text:
-    reward = NOTHING if node.reward is None else f"{node.reward:.3f}"
+def _line(node: Node, fate: Fate, winning: bool, candidate: Candidate | None) -> Text:
+    facts = [NOTHING if node.reward is None else f"{node.reward:.3f}", f"{len(node.step.tokens)} tok"]
+    if node.cost is not None and (flops := node.cost.flops + node.cost.reward_flops):
+        unit = unit_for([flops])
+        facts.append(f"{three_digits(flops / unit.size)} {unit.name}")
     line = Text(f"{CHOSEN} " if winning else "", style="bold" if winning else "")
-    line.append(f"{reward} · {len(node.step.tokens)} tok  ", style="dim").append(visible(node.step.text))
+    line.append(f"{' · '.join(facts)}  ", style="dim").append(visible(node.step.text))
+    if fate in LEFT:
+        line.append(f"  × {fate.name.lower()}", style="dim")
     if candidate is not None:
         answer = "no answer" if candidate.answer is None else visible(candidate.answer)
         line.append(f"  → {answer} ({candidate.outcome.value})", style="italic")

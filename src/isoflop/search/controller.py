@@ -32,6 +32,9 @@ from isoflop.specs import require
 from isoflop.stats.calibration import Platt
 
 _SUREST = 1e-3  # no reward is taken to be surer than this
+# Steps (or those of two solutions) without a new solution: what was expected of them has not come, as where rewards
+# fall with depth. The first solution is then gone straight to; after it, it is time to stop.
+_PATIENCE = 32
 _OWN = 4  # so many children say all that a prefix's own reward said
 UNSEEN = ""  # an answer that no solution has given yet
 
@@ -65,7 +68,7 @@ class Controller(Strategy):
         fit = Platt.load(self.calibration) if self.calibration else None
         node = Place(root, self.prior)
         places, solutions, labels = [node], list[Place](), list[str | None]()
-        most_steps = 0
+        waited, patience = 0, _PATIENCE
         while True:
             [[grown]] = yield Expand((node.trajectory,), (1,))
             [rewards] = yield Score([grown])
@@ -74,10 +77,14 @@ class Controller(Strategy):
             if grown.finished:
                 child.solved()
                 solutions.append(child)
+                patience = max(patience, 2 * grown.depth)
                 labels = yield Read([one.trajectory for one in solutions])
-                most_steps = most_steps or 2 * self.max_solutions * max(len(places), grown.depth)
-            if len(solutions) >= self.max_solutions or len(places) > most_steps > 0:
+            waited = 0 if grown.finished else waited + 1
+            if len(solutions) >= self.max_solutions or (solutions and waited > patience):
                 break
+            if waited > patience:
+                node = child
+                continue
             node, gain = self._best(places, solutions, labels)
             if solutions and gain <= 0:
                 break

@@ -43,7 +43,7 @@ def groups_of(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
         if settings.gate_rate:
             groups["gate"] = (list(parameters.add_gate().parameters()), settings.gate_rate)
     model.requires_grad_(False)
-    trained = [
+    trained: list[dict[str, Any]] = [
         {"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items() if rate
     ]
     for group in trained:

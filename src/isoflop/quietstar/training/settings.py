@@ -97,12 +97,11 @@ class Training:
         parse_lengths(self.shorten)
 
     def _refuse_what_does_not_meet(self) -> None:
-        special = {"seeded steps": self.seeded_steps or self.seeded_share, "reward_decay": self.reward_decay}
+        given: dict[str, object] = {"reward_decay": self.reward_decay} if self.recipe != "corrected" else {}
         if self.recipe == "distilled":
-            special |= {"gate_rate": self.gate_rate, "shorten": self.shorten, "control": self.control != "none"}
-        elif self.recipe == "corrected":
-            return
-        if found := [name for name, given in special.items() if given]:
+            given |= {"seeded_steps": self.seeded_steps, "seeded_share": self.seeded_share, "gate_rate": self.gate_rate}
+            given |= {"shorten": self.shorten, "control": self.control != "none"}
+        if found := [name for name, value in given.items() if value]:
             raise SpecError(
                 f"recipe={self.recipe!r} knows no {' and no '.join(found)}; leave it out, or use 'corrected'"
             )

@@ -48,9 +48,10 @@ class TrainingStep(nn.Module):
 
     def forward(self, batch: Batch, micro: int, seeded: bool) -> Outcome:
         """Think about a batch and score it; `micro` counts batches from the start of the run."""
-        if self.settings.control in ("fillers", "shuffled", "never"):
+        if self.settings.control != "none":
             rollout = _learnt(self._control(batch, micro, seeded), batch)
-            return self._outcome(likelihood_losses(self.model, rollout), rollout)
+            mixing = 0.0 if self.settings.control == "mixing 0" else None
+            return self._outcome(likelihood_losses(self.model, rollout, mixing=mixing), rollout)
         if seeded:
             rollout = _learnt(self._seeded(batch), batch)
             return self._outcome(seeded_losses(self.model, rollout), rollout)
@@ -58,8 +59,7 @@ class TrainingStep(nn.Module):
         rollout = _learnt(draw_thoughts(self.model, self.settings, batch, micro), batch)
         if self.settings.recipe == "faithful":
             return self._outcome(faithful_losses(self.model, rollout), rollout)
-        mixing = 0.0 if self.settings.control == "mixing 0" else None
-        return self._outcome(corrected_losses(self.model, rollout, alone_BS=alone_BS, mixing=mixing), rollout)
+        return self._outcome(corrected_losses(self.model, rollout, alone_BS=alone_BS), rollout)
 
     def _outcome(self, losses: Losses, rollout: Rollout) -> Outcome:
         if not self.settings.gate_rate:
@@ -86,8 +86,11 @@ class TrainingStep(nn.Module):
             return learn_plainly(self.model, batch)
         with torch.no_grad():
             own = self._seeded(batch) if seeded else draw_thoughts(self.model, self.settings, batch, micro)
-        fillers = self.settings.control == "fillers"
-        given = torch.full_like(own.thoughts_BPAN, self.filler) if fillers else of_the_next(own)
+        given = own.thoughts_BPAN
+        if self.settings.control == "fillers":
+            given = torch.full_like(given, self.filler)
+        elif self.settings.control == "shuffled":
+            given = of_the_next(own)
         return self._given(batch, given, own.anchors_BA, own.used_BA)
 
     def _given(

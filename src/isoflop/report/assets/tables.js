@@ -61,7 +61,8 @@ function sortable(table) {
       h("button", {
         type: "button",
         onclick: () => {
-          const descending = head.getAttribute("aria-sort") === (column.left ? "ascending" : "none") || head.getAttribute("aria-sort") === "ascending";
+          // Names begin at A, numbers at the largest; the next click turns the order round.
+          const descending = { none: !column.left, ascending: true, descending: false }[head.getAttribute("aria-sort")];
           for (const other of heads) other.setAttribute("aria-sort", "none");
           head.setAttribute("aria-sort", descending ? "descending" : "ascending");
           shown = ordered(rows, column, descending);

@@ -138,7 +138,8 @@ function paintTree() {
   const shown = layout.order.filter((node) => { const [x, y] = worldOf(node); return x >= seen.left - BOX.column && x <= seen.right && y >= seen.top && y <= seen.bottom; });
   paintLinks(pen, layout.order, seen, inks);
   for (const node of shown) paintNode(pen, node, inks);
-  explorer.painted = performance.now() - started;
+  canvas.dataset.milliseconds = (performance.now() - started).toFixed(1);
+  canvas.dataset.drawn = shown.length;
 }
 
 function paintLinks(pen, nodes, seen, inks) {
