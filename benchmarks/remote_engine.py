@@ -2,8 +2,8 @@
 
     python benchmarks/remote_engine.py URL MODEL TOKENIZER [--problems 16] [--width 16] [--max-tokens 64] [--repeats 3]
 
-In turns: (a) whole samples through the driver, and the very same bodies sent by a bare HTTP client; (b) `rebase(width)` and
-plain sampling of about as many tokens. Targets: (a) at most 5% of the throughput, (b) at least 90% of plain sampling's.
+In turns: (a) whole samples through the driver, and the very same bodies sent by a bare client; (b) `rebase(width)` and
+plain sampling of about as many tokens. Targets: (a) costs at most 5%, (b) is at least 90% as fast.
 """
 
 from __future__ import annotations

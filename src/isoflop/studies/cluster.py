@@ -61,7 +61,7 @@ class RayExecutor:
         gpus = self.gpus if self.gpus is not None else float(there.get("GPU", 0) > 0)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         wanted = {"CPU": self.cpus, "GPU": gpus}
-        fits = [min(int(node.get(kind, 0) // n) for kind, n in wanted.items() if n) for node in nodes]
+        fits = [min([int(node.get(kind, 0) // n) for kind, n in wanted.items() if n], default=1) for node in nodes]
         if self.workers is None and sum(fits) < 1:
             raise StudyError(
                 f"no node of the Ray cluster holds a worker of {self.cpus:g} CPUs and {gpus:g} GPUs: it has "
