@@ -29,18 +29,21 @@ from isoflop.search.drive import drive
 from isoflop.search.job import Job
 
 
-def driven(engine: Any, strategy: str, problems: int, sampling: SamplingParams) -> tuple[int, float]:
+def driven(engine: Any, strategy: str, problems: int, sampling: SamplingParams, form: str) -> tuple[int, float]:
     """New tokens and seconds of one strategy over all problems at once."""
     chosen = specs.parse("strategy", strategy)
     reward = specs.parse("reward", "logprob()").open(RewardContext()) if chosen.needs_reward else None
     chains = []
     for number in range(problems):
         problem = Problem(str(number), f"Tom has {number + 3} apples and buys {number + 4} more. How many has he?", "7")
-        prompt = specs.parse("prompt", "chat()").build(problem)
+        prompt = specs.parse("prompt", form).build(problem)
         chains.append([Job(number, problem, prompt, chosen, sampling, 0, MathGrader(), reward)])
     began = time.perf_counter()
     attempts = list(drive(chains, engine, concurrency=problems))
     seconds = time.perf_counter() - began
+    failed = [attempt.message for attempt in attempts if attempt.stop == "error"]
+    if failed:
+        raise SystemExit(f"{len(failed)} attempts failed, the first so: {failed[0]}")
     return sum(attempt.spent["policy"].new_tokens for attempt in attempts), seconds
 
 
@@ -80,6 +83,7 @@ def main() -> None:
         options.add_argument(name)
     for name, default in (("problems", 16), ("width", 16), ("max-tokens", 64), ("repeats", 3)):
         options.add_argument(f"--{name}", type=int, default=default)
+    options.add_argument("--prompt", default="chat()")
     given = options.parse_args()
     sampling = SamplingParams(max_tokens=given.max_tokens)
     live = given.problems * given.width
@@ -89,9 +93,11 @@ def main() -> None:
             raise SystemExit("the bare client takes answers whole; this server is asked for streams")
         plain = f"self_consistency(n={given.width})"
         for turn in range(given.repeats):
-            (tokens, seconds), bodies = recorded(lambda: driven(engine, plain, given.problems, sampling))
+            (tokens, seconds), bodies = recorded(lambda: driven(engine, plain, given.problems, sampling, given.prompt))
             bare_tokens, bare_seconds = asyncio.run(bare(given.url, bodies, live))
-            tree_tokens, tree_seconds = driven(engine, f"rebase(width={given.width})", given.problems, sampling)
+            tree_tokens, tree_seconds = driven(
+                engine, f"rebase(width={given.width})", given.problems, sampling, given.prompt
+            )
             rows.append((tokens / seconds, bare_tokens / bare_seconds, tree_tokens / tree_seconds))
             print(
                 f"turn {turn}: driven {tokens} tokens in {seconds:.1f} s, bare {bare_tokens} in {bare_seconds:.1f} s, "
