@@ -64,6 +64,22 @@ def test_the_sentence_says_whether_it_is_real(table):
     assert any(line.startswith("Against the reference self_consistency(n=2)") for line in last.details)
 
 
+def test_what_sees_the_gold_answer_never_wins(tmp_path):
+    run = made(
+        tmp_path,
+        [f"How much is {n} and 0?" for n in range(12)],
+        model="scripted(steps=3, skill=0.6)",
+        strategies=["best_of_n(n=4)"],
+        reward=["logprob()", "oracle()"],
+    )
+    table = Table.of(run)
+    oracle, plain = sorted(table.arms, key=lambda arm: "oracle" not in arm.label)
+    assert oracle.accuracy > plain.accuracy
+    [answer] = answers(table, axes(None, table.arms)[0], Pairs(table))
+    assert answer.winner == plain.label
+    assert f"Left out, as they see the gold answer: {oracle.label}." in answer.details
+
+
 def test_money_is_what_the_prices_make_of_the_record(table):
     prices = Prices.of({"input": "2", "output": "10", "currency": "€"})
     for arm in table.arms:
