@@ -111,6 +111,24 @@ def test_the_interval_of_a_difference_covers_what_it_promises():
     assert covered / 200 > 0.9  # nominal 0.95, 200 trials
 
 
+def test_the_interval_agrees_with_the_exact_test_where_few_problems_differ():
+    a, b = arm("a", [1.0] * 19 + [0.0] * 29), arm("b", [1.0] * 15 + [0.0] * 33)  # 4 differ, all to one side
+    found = difference_interval(a, b)
+    assert compare_pair(a, b).p == pytest.approx(0.125)
+    assert (found.low, found.high) == pytest.approx((-0.005, 0.170), abs=0.002)  # worked out by hand
+    opposite = difference_interval(b, a)
+    assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_several_attempts_are_resampled_by_problem():
+    rng = np.random.default_rng(1)
+    a, b = (ArmData(name, [f"p{i}" for i in range(60)], rng.random((60, 3)) < chance, np.ones((60, 3)))
+            for name, chance in (("a", 0.7), ("b", 0.5)))  # fmt: skip
+    found = difference_interval(a, b)
+    assert found.method == "bootstrap by problem"
+    assert found.low < a.accuracy - b.accuracy < found.high
+
+
 def test_arms_that_never_differ_still_have_an_interval():
     found = difference_interval(arm("a", [1.0] * 20), arm("b", [1.0] * 20))
     assert found.low < 0 < found.high
