@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 # One thread per test process: two processes on two cores with two threads each run many times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install check format test chromium demo example-report clean
+.PHONY: install check format test test-engines test-cluster chromium demo example-report clean
 install: $(READY)
 
 # torch comes first and pinned by constraints.txt, so that no later package pulls in a several-gigabyte CUDA build.
@@ -32,6 +32,20 @@ chromium:
 test: install
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Against real servers, which it starts and stops: vLLM and llama.cpp on the CPU. It needs ENGINES_MODEL (the folder of a
+# small instruction model), ENGINES_GGUF (the same as a GGUF file), ENGINES_VLLM (a virtual environment with vLLM), and
+# fails where one is missing. llama.cpp comes from PyPI, into an environment of its own.
+ENGINES_LLAMA ?= .venv-llama
+test-engines: install
+	test -x $(ENGINES_LLAMA)/bin/python || $(PYTHON) -m venv $(ENGINES_LLAMA)
+	$(ENGINES_LLAMA)/bin/python -m pip install --quiet xllamacpp
+	$(ONE_THREAD) ENGINES_LLAMA=$(ENGINES_LLAMA) $(BIN)/python -m pytest -m engines tests/engines tests/rewards
+
+# On a real Ray cluster of three nodes on this machine, with a node, a worker and the driver killed in the middle.
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(ONE_THREAD) $(BIN)/python -m pytest -m cluster tests/studies
+
 # The study's story on the models that come with the package. With MODEL=DIR_OR_HUB_ID: a small comparison on that model.
 DEMO = runs/demo-$(shell printf '%s' "$(MODEL)" | cksum | cut -d' ' -f1)
 demo: install
@@ -48,4 +62,4 @@ example-report: install
 	$(BIN)/python dev/example_report.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-llama .mypy_cache .ruff_cache .pytest_cache

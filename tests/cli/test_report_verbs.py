@@ -39,7 +39,8 @@ def test_what_cannot_be_done_is_said(isoflop, run, options, message):
 
 
 def test_tables_are_written_where_they_are_wanted(isoflop, run, tmp_path):
-    code, out, err = isoflop("export", str(run), "--format", "jsonl", "--table", "attempts", "-o", str(tmp_path / "out"))
+    wanted = ("--format", "jsonl", "--table", "attempts", "-o", str(tmp_path / "out"))
+    code, out, err = isoflop("export", str(run), *wanted)
     assert code == 0, err
     assert out.split() == [str(tmp_path / "out" / "attempts.jsonl")]
     rows = [json.loads(line) for line in (tmp_path / "out" / "attempts.jsonl").read_text().splitlines()]

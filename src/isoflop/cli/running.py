@@ -15,24 +15,27 @@ from isoflop.api import Run, folder_of
 from isoflop.cli.guard import INTERRUPTED
 from isoflop.cli.output import console
 from isoflop.cli.progress import shown
+from isoflop.studies.run import Executor
 from isoflop.studies.spec import Study
 
 
-def run_and_print(study: Study, out: Path | None, *, retry_errors: bool, as_json: bool) -> None:
+def run_and_print(
+    study: Study, out: Path | None, *, retry_errors: bool, as_json: bool, executor: Executor | None = None
+) -> None:
     """Run what is missing, then print the table."""
     run = Run.create(study, out or folder_of(study))
-    execute_shown(run, retry_errors=retry_errors)
+    execute_shown(run, retry_errors=retry_errors, executor=executor)
     print_table(run, as_json=as_json)
 
 
-def execute_shown(run: Run, *, retry_errors: bool) -> None:
+def execute_shown(run: Run, *, retry_errors: bool, executor: Executor | None = None) -> None:
     """Run what is missing, with progress. Ctrl-C or SIGTERM leaves a run that the same command resumes."""
     command = shlex.join(["isoflop", *sys.argv[1:]])
     err = console(err=True)
     err.print(f"run folder: {run.folder}", soft_wrap=True)
     try:
         with _ending_in_order(), shown(err) as report:
-            progress = run.execute(report, retry_errors=retry_errors, command=command)
+            progress = run.execute(report, retry_errors=retry_errors, command=command, executor=executor)
     except KeyboardInterrupt:
         status = run.status()
         err.print(f"stopped: {status.done} of {status.total} attempts are stored in {run.folder}", soft_wrap=True)

@@ -15,27 +15,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from isoflop.core import Attempt, Problem
+from isoflop.core import Problem
 from isoflop.cost.ledger import Cost, Ledger, Role
 from isoflop.engines.base import EngineSpec
-from isoflop.engines.pool import Pool, Sample
 from isoflop.errors import StudyError
-from isoflop.search.drive import Driver
-from isoflop.search.job import Job
-from isoflop.studies.chains import Bench, Chain, chains_of, refuse_unfit_arms
+from isoflop.studies.chains import Chain, chains_of
 from isoflop.studies.collector import rare_collections
 from isoflop.studies.hardware import describe_hardware, versions
 from isoflop.studies.progress import Progress, Tally
-from isoflop.studies.record import Record, decode_steps, encode, encode_steps, text_key
+from isoflop.studies.record import Record
 from isoflop.studies.spec import Study
-from isoflop.studies.store import Key, SampleRow, Store, exists
+from isoflop.studies.store import Key, Store, exists
 from isoflop.studies.study_file import study_from_dict
+from isoflop.studies.work import Assignment, Finished, Heartbeat, Work, samples_of
+
+Delivered = tuple[Finished, Mapping[Role, Cost]]  # an attempt, and what the unfinished ones have spent by then
+# From a study, an engine of it, its missing chains and the store (to read samples, to note things) to what comes out.
+Executor = Callable[[Study, EngineSpec, Sequence[Chain], Store], Generator[Delivered, None, None]]
 
 
 class Run:
@@ -111,8 +113,10 @@ class Run:
         retry_errors: bool = False,
         command: str = "",
         progress_seconds: float = 0.2,
+        executor: Executor | None = None,
     ) -> Progress:
-        """Run what is missing (and, with `retry_errors`, what failed). `progress` is called a few times a second.
+        """Run what is missing (and, with `retry_errors`, what failed). `progress` is called a few times a second;
+        `executor` does the work, and this process alone writes (default: this process does the work, too).
 
         Raises StoreError where another process is at work on this run.
         """
@@ -131,34 +135,22 @@ class Run:
             tally = _tally(store, study, skip=finished.keys() - done)
             report = _Throttled(progress, progress_seconds)
             for engine in dict.fromkeys(study.engines):
-                self._execute_engine(store, engine, done, lambda attempt: report(tally, attempt))
+                self._execute_engine(store, engine, done, executor or in_this_process, lambda one: report(tally, one))
             report.last(tally)
             return tally.progress()
 
     def _execute_engine(
-        self, store: Store, spec: EngineSpec, done: set[Key], report: Callable[[Attempt], None]
+        self, store: Store, spec: EngineSpec, done: set[Key], executor: Executor, report: Callable[[Finished], None]
     ) -> None:
         """All missing attempts of the arms of one engine, which is open for just as long."""
         chains = list(chains_of(self.study, spec, store.problems(), done))
         if not chains:
             return
-        with closing(spec.open()) as engine:
-            store.note_hardware(describe_hardware())
-            pool = Pool(engine)
-            driver = Driver(pool)
-            beat = Heartbeat(lambda: store.heartbeat(driver.in_flight()))
-            with Bench(self.study) as bench:
-                refuse_unfit_arms(chains, bench, engine)
-                try:
-                    jobs = _jobs(chains, bench, pool, store)
-                    last = {(chain.places[-1], chain.place, chain.seed) for chain in chains if chain.sharing}
-                    for attempt in driver.run(jobs, self.study.concurrency, beat):
-                        _store(store, attempt, pool, driver)
-                        if attempt.key in last and attempt.nodes:
-                            pool.forget(attempt.nodes[0].origin.prompt)
-                        report(attempt)
-                finally:
-                    store.heartbeat(driver.in_flight())
+        # Closed here: whatever ends the loop, what is in flight is booked while the store is open.
+        with closing(executor(self.study, spec, chains, store)) as delivered:
+            for finished, in_flight in delivered:
+                store.add(finished.row, finished.prompt, finished.samples, in_flight)
+                report(finished)
 
     def close(self) -> None:
         """Close the reader, so that a writer can leave one plain file behind; reading opens it again."""
@@ -195,17 +187,20 @@ def _tally(store: Store, study: Study, skip: Set[Key] = frozenset()) -> Tally:
     return tally
 
 
-class Heartbeat:
-    """Calls `beat` about once a second: what a kill would lose is on the books before it is lost."""
-
-    def __init__(self, beat: Callable[[], None], every_seconds: float = 1.0) -> None:
-        self._beat, self._every, self._next = beat, every_seconds, time.monotonic() + every_seconds
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._beat()
-            self._next = now + self._every
+def in_this_process(
+    study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
+) -> Generator[Delivered, None, None]:
+    """The executor that needs nobody else."""
+    with Work(study, spec) as work:
+        store.note_hardware(describe_hardware())
+        work.refuse_unfit(chains)
+        beat = Heartbeat(lambda: store.heartbeat(work.in_flight()))
+        assigned = (Assignment(chain, samples_of(store, chain)) for chain in chains)
+        try:
+            for finished in work.run(assigned, beat):
+                yield finished, work.in_flight()
+        finally:
+            store.heartbeat(work.in_flight())
 
 
 class _Throttled:
@@ -214,9 +209,8 @@ class _Throttled:
     def __init__(self, progress: Callable[[Progress], None] | None, seconds: float) -> None:
         self._progress, self._seconds, self._next = progress, seconds, 0.0
 
-    def __call__(self, tally: Tally, attempt: Attempt) -> None:
-        arm, _, _ = attempt.key
-        tally.add(arm, attempt.outcome, sum(attempt.charged.values(), Cost()))
+    def __call__(self, tally: Tally, finished: Finished) -> None:
+        tally.add(finished.key[0], finished.outcome, finished.charged)
         if self._progress is not None and time.monotonic() >= self._next:
             self._progress(tally.progress())
             self._next = time.monotonic() + self._seconds
@@ -225,26 +219,6 @@ class _Throttled:
         """Say how it ended."""
         if self._progress is not None:
             self._progress(tally.progress())
-
-
-def _jobs(chains: Iterable[Chain], bench: Bench, pool: Pool, store: Store) -> Iterator[list[Job]]:
-    """Chains as the driver takes them, one when it has room; each opens its share of the pool."""
-    for chain in chains:
-        prompt = chain.arms[0].prompt.build(chain.problem)
-        if chain.sharing:
-            rows = store.samples(chain.place, chain.seed, chain.sharing)
-            pool.share(prompt, (Sample(key, tuple(decode_steps(*steps)), seconds) for key, seconds, steps in rows))
-        keys = [(place, chain.place, chain.seed) for place in chain.places]
-        yield [bench.job(arm, key, chain.problem, prompt) for arm, key in zip(chain.arms, keys, strict=True)]
-
-
-def _store(store: Store, attempt: Attempt, pool: Pool, driver: Driver) -> None:
-    arm, problem, _ = attempt.key
-    prompt = attempt.nodes[0].origin.prompt_text if attempt.nodes else None
-    key = None if prompt is None else text_key(prompt)
-    samples: list[SampleRow] = [(one.key, one.seconds, encode_steps(one.steps)) for one in pool.drain()]
-    text = None if key is None or prompt is None else (key, prompt)
-    store.add(encode(attempt, arm, problem, key), text, samples, driver.in_flight())
 
 
 def _fingerprint(problems: Sequence[Problem]) -> str:

@@ -180,6 +180,10 @@ class Store:
         with self._transaction() as connection:
             self._book(connection, in_flight)
 
+    def lose(self, costs: Costs) -> None:
+        """Book what was spent on attempts that will have to be made again."""
+        self._lost = _sum(self._lost, costs)
+
     def note_hardware(self, hardware: str) -> None:
         """What the session runs on, said again once an engine is open and has found its device."""
         with self._transaction() as connection:

@@ -1,0 +1,208 @@
+"""A run on a Ray cluster: workers with an engine each do the work, this process alone writes. Extra `ray`.
+
+A worker is an actor that opens engine and rewards from their light specs, once. It is kept supplied with chains (the
+jobs on one problem that share samples), runs as many at a time as the study says, and streams every attempt back as it
+ends. A worker that dies (its node, its memory) gives back what it had not delivered; what was delivered is stored, so
+nothing is lost and nothing is made twice. If this process dies its workers go with it, and the same command goes on.
+
+    run.execute(executor=RayExecutor("auto", cpus=1, gpus=0))
+
+It schedules chains, not tokens: batching is the engine's. Placement is Ray's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from isoflop.cost.ledger import Cost, Ledger, Role
+from isoflop.engines.base import EngineSpec
+from isoflop.errors import EngineError, IsoflopError, MissingExtraError, StudyError
+from isoflop.studies.chains import Chain
+from isoflop.studies.cluster_worker import Message, Worker
+from isoflop.studies.hardware import describe_hardware
+from isoflop.studies.spec import Study
+from isoflop.studies.store import Key, Store
+from isoflop.studies.work import Assignment, Finished, samples_of
+
+MOST_DEATHS = 3  # of workers that were at work on the same chain
+WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RayExecutor:
+    """`address`: of the cluster (`auto`: the one this machine belongs to). Each worker takes `cpus` and `gpus` of a
+    node; there are `workers` of them, or as many as fit. No worker up for `patience_seconds` ends the run."""
+
+    address: str = "auto"
+    cpus: float = 1.0
+    gpus: float | None = None
+    workers: int | None = None
+    patience_seconds: float = 300.0
+
+    def __call__(
+        self, study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
+    ) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
+        """The executor (see `run.py`)."""
+        ray = _ray(self.address)
+        gpus, count = self._sizes(ray)
+        count = min(count, len(chains))
+        store.note_hardware(f"{describe_hardware()}; ray: {count} workers of {self.cpus:g} CPUs and {gpus:g} GPUs")
+        with closing(_Crew(ray, self, gpus, count, study, spec, chains, store).run()) as delivered:
+            yield from delivered
+
+    def _sizes(self, ray: Any) -> tuple[float, int]:
+        """GPUs a worker, and how many workers."""
+        there = ray.cluster_resources()
+        gpus = self.gpus if self.gpus is not None else float(there.get("GPU", 0) > 0)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        wanted = {"CPU": self.cpus, "GPU": gpus}
+        fits = [min([int(node.get(kind, 0) // n) for kind, n in wanted.items() if n], default=1) for node in nodes]
+        if self.workers is None and sum(fits) < 1:
+            raise StudyError(
+                f"no node of the Ray cluster holds a worker of {self.cpus:g} CPUs and {gpus:g} GPUs: it has "
+                f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs in {len(nodes)} nodes; ask for less"
+            )
+        return gpus, self.workers or sum(fits)
+
+
+@dataclass(slots=True)
+class _Member:
+    """A worker from here: its actor, its stream of messages, the chains it has, and what it has in flight."""
+
+    actor: Any
+    stream: Any
+    chains: dict[int, Chain] = field(default_factory=dict)
+    out: dict[Key, int] = field(default_factory=dict)  # attempts that have not come back, with their chain's number
+    in_flight: dict[Role, Cost] = field(default_factory=dict)
+    started: bool = False
+
+
+class _Crew:
+    """All workers on one engine, and the chains that are still to be done."""
+
+    def __init__(
+        self,
+        ray: Any,
+        executor: RayExecutor,
+        gpus: float,
+        count: int,
+        study: Study,
+        spec: EngineSpec,
+        chains: Sequence[Chain],
+        store: Store,
+    ) -> None:
+        self.ray, self.executor, self.study, self.spec, self.store = ray, executor, study, spec, store
+        self._options = {"num_cpus": executor.cpus, "num_gpus": gpus, "max_concurrency": 3}
+        self._waiting = deque(enumerate(chains))
+        self._deaths: Counter[int] = Counter()
+        self._left: dict[int, set[Key]] = {}  # of the chains that are out: what has not come back
+        self._trial = list({place: chain for chain in reversed(chains) for place in chain.places}.values())
+        self._members = [self._hire() for _ in range(count)]
+
+    def run(self) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
+        """Until every chain is done."""
+        alive = time.monotonic()
+        try:
+            while self._waiting or self._left:
+                streams = [member.stream for member in self._members]
+                ready, _ = self.ray.wait(streams, num_returns=1, timeout=WAIT_SECONDS)
+                for member in [one for one in self._members if one.stream in ready]:
+                    yield from self._hear(member)
+                if any(member.started for member in self._members):
+                    alive = time.monotonic()
+                elif time.monotonic() - alive > self.executor.patience_seconds:
+                    raise EngineError(
+                        f"no worker of the Ray cluster has come up for {self.executor.patience_seconds:g} seconds; see "
+                        "`ray status` for what it waits for. Finished attempts are stored; the same command goes on"
+                    )
+        finally:
+            self.store.heartbeat(self._in_flight())
+            for member in self._members:
+                self.ray.kill(member.actor)
+
+    def _hire(self) -> _Member:
+        actor = self.ray.remote(Worker).options(**self._options).remote(self.study, self.spec, self._trial)
+        return _Member(actor, actor.work.options(num_returns="streaming").remote())
+
+    def _hear(self, member: _Member) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
+        """One message of a worker's: what it has finished. It gets new chains, or, if it has died, a successor."""
+        exceptions = self.ray.exceptions
+        try:
+            message: Message = self.ray.get(next(member.stream))
+        except exceptions.RayTaskError as error:
+            cause = error.cause
+            raise cause if isinstance(cause, IsoflopError) else error from None
+        except (exceptions.RayError, StopIteration) as error:
+            self._bury(member, error)
+            return
+        member.started, member.in_flight = True, message.in_flight
+        for finished in message.finished:
+            place = member.out.pop(finished.key)
+            yield finished, self._in_flight()
+            self._left[place].discard(finished.key)
+            if not self._left[place]:
+                del self._left[place], member.chains[place]
+        self._feed(member)
+
+    def _feed(self, member: _Member) -> None:
+        """Keep it supplied with half as much again as it works on at a time."""
+        most = self.study.concurrency + -(-self.study.concurrency // 2)
+        # Towards the end what is left is shared out.
+        most = min(most, 1 + (len(self._waiting) + len(self._left)) // len(self._members))
+        given: list[Assignment] = []
+        while self._waiting and len(member.chains) < most:
+            place, chain = self._waiting.popleft()
+            member.chains[place] = chain
+            self._left[place] = {(arm, chain.place, chain.seed) for arm in chain.places}
+            member.out.update(dict.fromkeys(self._left[place], place))
+            given.append(Assignment(chain, samples_of(self.store, chain)))
+        if given:
+            member.actor.give.remote(given)
+
+    def _bury(self, member: _Member, error: BaseException) -> None:
+        """What a dead worker has not delivered waits again; what it had spent on that is lost."""
+        self.store.lose(member.in_flight)
+        for place, chain in member.chains.items():
+            self._deaths[place] += 1
+            if self._deaths[place] >= MOST_DEATHS:
+                raise EngineError(
+                    f"{MOST_DEATHS} workers have died with problem {chain.problem.id!r} among their work, the last one "
+                    f"so: {str(error).strip().splitlines()[0]}. If it was memory: fewer workers a node (more "
+                    "--cpus-per-worker), or fewer problems at once. Finished attempts are stored; run it again to go on"
+                )
+            self._waiting.appendleft((place, _rest(chain, self._left.pop(place))))
+        place_in_crew = self._members.index(member)
+        self._members[place_in_crew] = self._hire()
+
+    def _in_flight(self) -> dict[Role, Cost]:
+        together = Ledger()
+        for member in self._members:
+            together.charge_all(member.in_flight)
+        return together.by_role()
+
+
+def _rest(chain: Chain, left: set[Key]) -> Chain:
+    """The chain without the attempts that have been delivered."""
+    kept = [n for n, arm in enumerate(chain.places) if (arm, chain.place, chain.seed) in left]
+    return replace(chain, arms=tuple(chain.arms[n] for n in kept), places=tuple(chain.places[n] for n in kept))
+
+
+def _ray(address: str) -> Any:
+    """Ray, connected to the cluster."""
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError(f"--executor ray needs Ray ({error}): pip install 'isoflop[ray]'") from None
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="WARNING")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            fix = "start one with `ray start --head`"
+            raise StudyError(f"no Ray cluster at {address!r}: {reason}; {fix}") from None
+    return ray
