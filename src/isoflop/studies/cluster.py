@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,13 +46,14 @@ class RayExecutor:
 
     def __call__(
         self, study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
-    ) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
+    ) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
         """The executor (see `run.py`)."""
         ray = _ray(self.address)
         gpus, count = self._sizes(ray)
         count = min(count, len(chains))
         store.note_hardware(f"{describe_hardware()}; ray: {count} workers of {self.cpus:g} CPUs and {gpus:g} GPUs")
-        yield from _Crew(ray, self, gpus, count, study, spec, chains, store).run()
+        with closing(_Crew(ray, self, gpus, count, study, spec, chains, store).run()) as delivered:
+            yield from delivered
 
     def _sizes(self, ray: Any) -> tuple[float, int]:
         """GPUs a worker, and how many workers."""
@@ -59,7 +61,7 @@ class RayExecutor:
         gpus = self.gpus if self.gpus is not None else float(there.get("GPU", 0) > 0)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         wanted = {"CPU": self.cpus, "GPU": gpus}
-        fits = [min(int(node.get(kind, 0) // n) for kind, n in wanted.items() if n) for node in nodes]
+        fits = [min([int(node.get(kind, 0) // n) for kind, n in wanted.items() if n], default=1) for node in nodes]
         if self.workers is None and sum(fits) < 1:
             raise StudyError(
                 f"no node of the Ray cluster holds a worker of {self.cpus:g} CPUs and {gpus:g} GPUs: it has "
@@ -102,7 +104,7 @@ class _Crew:
         self._trial = list({place: chain for chain in reversed(chains) for place in chain.places}.values())
         self._members = [self._hire() for _ in range(count)]
 
-    def run(self) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
+    def run(self) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
         """Until every chain is done."""
         alive = time.monotonic()
         try:
