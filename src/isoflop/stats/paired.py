@@ -162,9 +162,9 @@ def _newcombe(a: NDArray[np.bool_], b: NDArray[np.bool_], level: float) -> Inter
     n = len(a)
     both, a_only, b_only, neither = (int(x.sum()) for x in (a & b, a & ~b, ~a & b, ~a & ~b))
     margins = (both + a_only) * (b_only + neither) * (both + b_only) * (a_only + neither)
-    agreement = both * neither - a_only * b_only
+    agreement: float = both * neither - a_only * b_only
     if agreement > 0:
-        agreement = max(agreement - n / 2, 0)
+        agreement = max(agreement - n / 2, 0.0)
     correlation = agreement / math.sqrt(margins) if margins else 0.0
     first, second = wilson(int(a.sum()), n, level), wilson(int(b.sum()), n, level)
     difference = float(a.mean() - b.mean())
