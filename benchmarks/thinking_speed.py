@@ -1,8 +1,9 @@
 """Seconds of a thought token: cached and thinking ahead, against the twin that recomputes everything and a plain token.
 
 One sequence, one thread, n_ahead 8, temperature 1, all in turns. The talk head gives one constant weight, set so that
-the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share on text that the plain
-model wrote; the share is measured again on the text that thinking ahead wrote, beside the share of drafts that stayed.
+the plain and the mixed distribution overlap (the mean of the sum of min(p, q)) by a wanted share: of the random model
+on text that the plain model wrote, of a real one on text that thinking ahead writes. The share is measured again on the
+text of the timed runs, beside the share of drafts that stayed.
 
 Without MODEL: a random Llama of hidden size 256, 4 layers, vocabulary 2002, float32. The twin runs every position
 through the whole model at every token; it is run at every length, some of the lengths in each turn. With MODEL: that
@@ -62,6 +63,8 @@ SHAPE = {
 }
 # A random head says nearly nothing; a sharper one makes distributions that can differ.
 SHARPER = 12.0
+# How often a weight is tried on the text that it makes.
+ROUNDS = 6
 MISTRAL_7B = {
     "model_type": "mistral",
     "hidden_size": 4096,
@@ -225,10 +228,10 @@ def real(given: argparse.Namespace) -> None:
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in rendered]
     context = max(map(len, prompts)) + given.new_tokens + 8
     subject = Subject(load_model(given.model, dtype="bfloat16", device="cpu"), context)
-    warm = [generate(subject.plain, prompt, given.new_tokens, Times()) for prompt in prompts]
-    texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, warm, strict=True)]
-    for share, target in ((0.9, 1.9), (0.8, 2.4)):
-        weight = subject.weight_for(share, texts)
+    targets = zip((0.9, 0.8), (1.9, 2.4), strict=True)
+    for place, (share, target) in enumerate(targets):
+        weight = given.weights[place] if given.weights else found_weight(subject, share, prompts, given.new_tokens)
+        subject.weigh(weight)
         times = {"plain": Times(), "thinking": Times(), "thinking ahead": Times()}
         ahead, stayed = [], []
         for number, prompt in enumerate(prompts):
@@ -237,18 +240,37 @@ def real(given: argparse.Namespace) -> None:
             stayed.append(kept(ahead[-1]))
             if number < given.cached_prompts:
                 generate(subject.cached, prompt, given.new_tokens, times["thinking"])
-        print(f"overlap {share} on the plain model's text at a constant weight of {weight:.3f}")
+        print(f"constant weight {weight:.3f}, for an overlap of {share}")
         for label, one in times.items():
             if one.processor:
                 print(one.line(label))
         pairs = zip(times["thinking ahead"].processor, times["plain"].processor, strict=True)
         ratios = [one / other for one, other in pairs]
-        kept_share = sum(one for one, _ in stayed) / sum(count for _, count in stayed)
+        share_kept = sum(one for one, _ in stayed) / sum(count for _, count in stayed)
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"ahead / plain: {statistics.median(ratios):.2f} ({spread}; target: at most {target})")
         written = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, ahead, strict=True)]
         overlap = np.mean([subject.overlaps(*one, [weight])[0] for one in written])
-        print(f"drafts that stayed: {kept_share:.3f}; overlap on the text it wrote {overlap:.3f}")
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"ahead / plain: {statistics.median(ratios):.2f} ({spread}; target: at most {target})", flush=True)
+        print(f"drafts that stayed: {share_kept:.3f}; overlap on the text it wrote {overlap:.3f}", flush=True)
+
+
+def found_weight(subject: Subject, share: float, prompts: Sequence[Sequence[int]], new_tokens: int) -> float:
+    """The weight at which the overlap is `share` on the text that thinking ahead writes with it: what it writes changes
+    with the weight, so that is looked for in rounds, from the plain model's text on."""
+    engine, weight = subject.plain, 0.0
+    for _ in range(ROUNDS):
+        steps = [generate(engine, prompt, new_tokens, Times()) for prompt in prompts]
+        texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, steps, strict=True)]
+        if engine is subject.ahead:
+            overlap = np.mean([subject.overlaps(*text, [weight])[0] for text in texts])
+            print(f"weight {weight:.3f}: overlap {overlap:.3f}", flush=True)
+            if abs(overlap - share) <= 0.01:
+                break
+        following = subject.weight_for(share, texts)
+        weight = following if engine is subject.plain else (weight + following) / 2
+        subject.weigh(weight)
+        engine = subject.ahead
+    return weight
 
 
 def flops() -> None:
@@ -273,6 +295,7 @@ def main() -> None:
     parser.add_argument("--twin-every", type=int, default=1, help="run the twin at every so many-th length")
     parser.add_argument("--model", help="a folder; without it, the random model")
     parser.add_argument("--questions", help="JSON lines with a question each")
+    parser.add_argument("--weights", type=float, nargs=2, help="constant weights, instead of looking for them")
     parser.add_argument("--prompts", type=int, default=6)
     parser.add_argument("--cached-prompts", type=int, default=1, help="thinking token by token is timed on so many")
     parser.add_argument("--new-tokens", type=int, default=64)

@@ -19,6 +19,7 @@ def test_a_report_is_one_file_and_says_its_size(isoflop, run):
     said = json.loads(out.splitlines()[-1])
     page = (run / "report.html").read_text()
     assert said == {"file": str(run / "report.html"), "bytes": len(page.encode()), "problems": 6, "without_trees": 0}
+    assert str(run) not in page  # it is sent to others, who need not know the folder
     assert "<title>Mine &amp; &lt;yours&gt;</title>" in page
     assert "connect-src &#39;none&#39;" in page or "connect-src 'none'" in page
     assert "self_consistency(n=2) solves" in page or "rebase(width=2) solves" in page  # read without its scripts, too
@@ -39,9 +40,8 @@ def test_what_cannot_be_done_is_said(isoflop, run, options, message):
 
 
 def test_tables_are_written_where_they_are_wanted(isoflop, run, tmp_path):
-    code, out, err = isoflop(
-        "export", str(run), "--format", "jsonl", "--table", "attempts", "-o", str(tmp_path / "out")
-    )
+    wanted = ("--format", "jsonl", "--table", "attempts", "-o", str(tmp_path / "out"))
+    code, out, err = isoflop("export", str(run), *wanted)
     assert code == 0, err
     assert out.split() == [str(tmp_path / "out" / "attempts.jsonl")]
     rows = [json.loads(line) for line in (tmp_path / "out" / "attempts.jsonl").read_text().splitlines()]

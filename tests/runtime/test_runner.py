@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from isoflop.errors import ModelError
-from isoflop.runtime.attention import Segment, group
+from isoflop.runtime.attention import Block, Segment, group
 from isoflop.runtime.loading import load_model
 from isoflop.runtime.packed import PackedLinear, pack_linears
 from isoflop.runtime.runner import Batch, Runner
@@ -34,6 +34,30 @@ def test_read_outs_come_back_with_the_step(runner: Runner) -> None:
     assert step.hidden_RD.shape[0] == step.readouts[1].shape[0] == 2
     inner = runner.step(batch, at=np.array([2, 7]))
     assert torch.allclose(inner.hidden_RD[0], inner.hidden_RD[1], atol=1e-5)  # the same three tokens
+
+
+def test_thoughts_in_a_slots_front_are_those_behind_its_tokens(tiny_llama_folder: Path) -> None:
+    """Two thoughts of one sequence in one forward, beside its newest token, against each one alone."""
+    plain, fronted = (
+        Runner(load_model(str(tiny_llama_folder)), slots=2, slot_tokens=16, front=front) for front in (0, 6)
+    )
+    sequence, thoughts = [5, 6, 7, 8, 9], {2: [20, 21], 3: [30, 31]}
+    alone = {}
+    for anchor, tokens in thoughts.items():
+        begun = [*sequence[: anchor + 1], *tokens]
+        whole = plain.step(Batch.of_segments([Segment(1, 0, len(begun))], [begun]), at=np.arange(anchor, len(begun)))
+        alone[anchor] = whole.hidden_RD
+    fronted.step(Batch.of_segments([Segment(1, 0, 4)], [sequence[:4]]))
+    for depth in (0, 1):
+        slots, anchors = np.array([1, 1]), np.array([2, 3])
+        ids = np.array([thoughts[anchor][depth] for anchor in (2, 3)])
+        behind = Block(slots, anchors + 1 + depth, ids, anchors, np.array([0, 3]))
+        newest = np.array([1]), np.array([4]), np.array([sequence[4]])
+        hidden_RD = fronted.step(Batch(*newest, behind=(behind,))).hidden_RD
+        for row, anchor in enumerate((2, 3)):
+            assert torch.allclose(hidden_RD[1 + row], alone[anchor][1 + depth], atol=1e-5)
+    whole = plain.step(Batch.of_segments([Segment(0, 0, 5)], [sequence])).hidden_RD
+    assert torch.allclose(hidden_RD[:1], whole, atol=1e-5)
 
 
 def test_a_copied_slot_goes_on_as_its_source(runner: Runner) -> None:
@@ -100,21 +124,31 @@ def test_layers_of_unknown_kinds_are_refused(tiny_models: dict[str, Path]) -> No
         Runner(model, slots=1, slot_tokens=64)
 
 
+@settings(deadline=None)
 @given(
-    rows=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 500)), unique_by=lambda row: row[0], max_size=40),
+    rows=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 500)), max_size=40),
     wasted=st.integers(0, 3000),
 )
 def test_groups_hold_every_row_once_and_waste_no_more_than_allowed(rows: list[tuple[int, int]], wasted: int) -> None:
+    """Slots with one row, and with several, which stay together."""
     rows.sort()
     slots = np.array([slot for slot, _ in rows], dtype=np.int64)
     lengths = np.array([length for _, length in rows], dtype=np.int64)
     groups = group(slots, lengths, CPU, wasted)
     assert [row for one in groups for row in range(one.first, one.last)] == list(range(len(rows)))
+    assert sum(len(set(slots[one.first : one.last])) for one in groups) == len(set(slots))
     for one in groups:
-        inside = lengths[one.first : one.last]
-        assert (one.low, one.high) == (slots[one.first], slots[one.last - 1] + 1)
+        inside, own = lengths[one.first : one.last], slots[one.first : one.last]
+        assert (one.low, one.high) == (own[0], own[-1] + 1)
         assert (one.longest, one.shortest) == (inside.max(), inside.min())
-        assert (one.high - one.low) * one.longest - inside.sum() <= wasted or one.last - one.first == 1
+        assert one.rows == max(np.unique(own, return_counts=True)[1])
+        places = (one.high - one.low) * one.rows
+        assert places * one.longest - inside.sum() <= wasted or one.high - one.low == 1
+        if one.holes is None:
+            assert places == len(own)
+        else:
+            assert (one.holes.numpy() // one.rows + one.low).tolist() == own.tolist()
+            assert len(set(one.holes.tolist())) == len(own)
 
 
 @pytest.mark.parametrize("bias", [True, False])

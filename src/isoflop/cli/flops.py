@@ -24,10 +24,10 @@ def flops(
     from isoflop.cli.output import say_json
     from isoflop.cost.explain import explain
     from isoflop.cost.flops import estimate
-    from isoflop.cost.shape import load_shape
+    from isoflop.cost.spelled_shape import shape_of
 
     engine = _engine(model)
-    shape = load_shape(model if engine is None else engine.model)
+    shape = shape_of(model if engine is None else engine.priced_by)
     typer.echo(explain(shape, prompt, new))
     found: dict[str, Any] = estimate(shape, prompt, new)
     if engine is not None and engine.spec_name == "quietstar":
@@ -47,6 +47,6 @@ def _engine(text: str) -> Any:
     if text.partition("(")[0] not in specs.names("engine"):
         return None
     engine = specs.parse("engine", text)
-    if not hasattr(engine, "model"):
+    if engine.priced_by is None:
         raise SpecError(f"{engine} has no model whose config could be read; give a folder, a config.json or a hub id")
     return engine

@@ -2,9 +2,10 @@
 
     {"text": "a = 4\\nb = ...", "prompt_chars": 58, "thoughts": [{"at": 81, "text": "68"}]}
 
-`plain` is the solution as it is; `thoughts` says besides what is to be thought before each result: what stands after each
-operation, the last one too, so that the visible token only has to say it; `fillers` has as many thoughts that all say `---`; `scratchpad` writes the partial
-results out, in front of the result. What is to be learnt begins behind `prompt_chars`.
+`plain` is the solution as it is; `thoughts` says besides what is to be thought before each result: what stands after
+each operation, the last one too, so that the visible token only has to say it; `fillers` has as many thoughts that all
+say `---`; `scratchpad` writes the partial results out, in front of the result. What is to be learnt begins behind
+`prompt_chars`.
 
     next(rows(parse("problems", "hiddenops()"), form="thoughts", seed="0"))
 """

@@ -37,7 +37,7 @@ from isoflop.quietstar.wavefront import Wavefront
 from isoflop.randomness import uniforms
 from isoflop.runtime.attention import Block, Ints
 from isoflop.runtime.runner import Runner
-from isoflop.runtime.sampling import sample, verify
+from isoflop.runtime.sampling import likeliest, sample, verify
 from isoflop.thought import Thought
 
 # Among the random numbers about a token, behind all those of its thought's tokens: whether its draft stays, and what is
@@ -76,8 +76,8 @@ class AheadThinker(Thinker):
         slots = runner.slots.count
         self._front = Wavefront(slots, config, self._model.start, self._model.end)
         self.spare_tokens, self.front_tokens = config.inputs, front_tokens(config)
-        self.costs = ThinkingCosts(pricer, config.n_ahead, ahead=True)
-        self._tally = Tally(slots, self.costs.prices)
+        self.costs = costs = ThinkingCosts(pricer, config.n_ahead, ahead=True)
+        self._tally = Tally(slots, costs.prices)
         # By lane: plain states and logits of the tokens whose thoughts are in it.
         self._hidden_EH = [torch.empty(0)] * self._front.lanes
         self._plain_EV = [torch.empty(0)] * self._front.lanes
@@ -125,7 +125,7 @@ class AheadThinker(Thinker):
         mixed_FH, weight_F = self._model.mix(base_FH, ends_FH)
         thinking_TH = rows_RH[torch.from_numpy(np.flatnonzero(~ending)).to(rows_RH.device)]
         logits = self._model.logits(torch.cat([hidden_EH, thinking_TH, mixed_FH]))
-        plain_EV, thought_TV, mixed_FV = logits.split([len(hidden_EH), len(thinking_TH), len(mixed_FH)])
+        plain_EV, thought_TV, mixed_FV = torch.split(logits, [len(hidden_EH), len(thinking_TH), len(mixed_FH)])
         self._plain_EV[front.newest] = plain_EV.clone()  # not a view that would keep all logits
         self._draft(turn.rows, plain_EV)
         self._think(turn.rows, ~ending, thought_TV)
@@ -215,7 +215,7 @@ class AheadThinker(Thinker):
         dropped = front.verdict(slots, judged[0])
         waited = front.passes - self._settled_S[slots] - 1
         self._settled_S[slots] = front.passes
-        plain, mixed = plain_FV.argmax(-1).tolist(), mixed_FV.argmax(-1).tolist()
+        plain, mixed = likeliest(plain_FV).tolist(), likeliest(mixed_FV).tolist()
         for k, (place, weight) in enumerate(zip(places.tolist(), weight_F.tolist(), strict=True)):
             texts = [self._model.text(tokens) for tokens in (thoughts[k], [plain[k]], [mixed[k]])]
             own = tuple(thoughts[k]), texts[0], weight, texts[1], texts[2], None, int(waited[k]), int(dropped[k])
@@ -226,7 +226,8 @@ class AheadThinker(Thinker):
 
     def _indices(self, rows: Rows, places: Ints, anchors: Ints) -> np.ndarray:
         """Indices in their trajectories of the tokens behind these anchors."""
-        return rows.index[places] + (anchors - rows.position[places]).astype(np.uint64)
+        indices: np.ndarray = rows.index[places] + (anchors - rows.position[places]).astype(np.uint64)
+        return indices
 
 
 def front_tokens(config: ThoughtConfig) -> int:

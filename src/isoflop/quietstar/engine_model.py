@@ -20,7 +20,7 @@ from isoflop.quietstar.head import ThoughtParameters
 from isoflop.randomness import uniforms
 from isoflop.runtime.attention import Ints
 from isoflop.runtime.runner import Runner
-from isoflop.runtime.sampling import sample
+from isoflop.runtime.sampling import likeliest, sample
 
 # Random numbers that are about thoughts stand behind those of all visible tokens of their stream: those about the token
 # at an index from (index + 1) times this stride on, each of a node's shared thoughts `NUMBER_STRIDE` after the last.
@@ -62,7 +62,7 @@ class EngineModel:
         """A thought's token number `steps`, by the model's own, unmixed logits; `indices` are those of the visible
         tokens that are thought about, in the streams `keys`."""
         if not self.sampled:
-            return logits_RV.argmax(-1).cpu().numpy()
+            return likeliest(logits_RV)
         count = len(keys)
         draws = uniforms(keys, thought_positions(indices) + steps.astype(np.uint64))
         ones, each = np.ones(count), np.arange(count)

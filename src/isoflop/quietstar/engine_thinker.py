@@ -34,6 +34,7 @@ from isoflop.quietstar.head import GateHead, ThoughtParameters
 from isoflop.randomness import stream_key
 from isoflop.runtime.attention import Block, Ints, Layout
 from isoflop.runtime.runner import Batch, Runner
+from isoflop.runtime.sampling import likeliest
 from isoflop.thought import Thought
 
 
@@ -100,8 +101,8 @@ class QuietThinker(Thinker):
         self._model = EngineModel(runner, pieces, parameters, config, sampled=spec.thoughts == "sampled")
         self._config, self._spec = config, spec
         self._gate, self._gate_head = gate_of(spec.think), gate_head
-        self.costs = ThinkingCosts(pricer, config.n_ahead, rides=self._gate is None)
-        self._prices = self.costs.prices
+        self.costs = costs = ThinkingCosts(pricer, config.n_ahead, rides=self._gate is None)
+        self._prices, self._waited = costs.prices, costs.waited
         self._first = [self._model.start, self._model.end] if config.inputs == 2 else [self._model.start]
 
     def plan(self, rows: Rows, decoding: int, fed: Ints) -> Plan:
@@ -280,12 +281,12 @@ class QuietThinker(Thinker):
         mixed_MV: torch.Tensor,
     ) -> None:
         """Note what the fresh thoughts came to; those that siblings share stay with the node."""
-        plain, mixed = plain_UV.argmax(-1).tolist(), mixed_MV[: len(fresh)].argmax(-1).tolist()
+        plain, mixed = likeliest(plain_UV).tolist(), likeliest(mixed_MV[: len(fresh)]).tolist()
         for index, mind in enumerate(fresh):
             row, (tokens, weight) = turn.rows.rows[mind.place], made[index]
             best = plain[int(turn.source[mind.place])]
             texts = self._model.text(tokens), self._model.text([best]), self._model.text([mixed[index]])
-            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number, self.costs.waited)
+            thought = Thought(0, tuple(tokens), texts[0], weight, texts[1], texts[2], mind.number, self._waited)
             mind.found = Mixed(mixed_FH[index], thought)
             if mind.number is not None:
                 row.search.thoughts.setdefault(row.key, {})[mind.number] = Mixed(mixed_FH[index].clone(), thought)

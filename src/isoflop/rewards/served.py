@@ -35,8 +35,7 @@ class Served(RewardSpec):
 
     def __post_init__(self) -> None:
         _ = self.address
-        writes: int = getattr(self.reward, "check_tokens", 0)
-        if writes or not isinstance(self.reward, ModelRewardSpec):
+        if not isinstance(self.reward, ModelRewardSpec) or getattr(self.reward, "check_tokens", False):
             raise SpecError(
                 f"served(reward={self.reward}): a reward model that one forward reads, such as qwen_prm, token_prm, "
                 "skywork, outcome, math_shepherd, rlhflow, or judge without check_tokens"

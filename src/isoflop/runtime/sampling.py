@@ -89,6 +89,12 @@ def verify(
     return tokens, piece.logprobs(tokens), piece.broken
 
 
+def likeliest(logits_RV: torch.Tensor) -> Ints:
+    """The likeliest token of each row, the first of equals. In bfloat16 `argmax` takes five times as long as `max`."""
+    tokens: Ints = logits_RV.max(-1).indices.cpu().numpy()
+    return tokens
+
+
 class _Piece:
     """A few rows of logits, in float32."""
 

@@ -26,9 +26,9 @@ class PhantomThoughts:
     thought be had before, and of tokens drafted ahead that stay."""
 
     def __init__(self, engine: QuietStar, pricer: Pricer, gated: float, kept_drafts: float) -> None:
-        self._engine, self._gated = engine, gate_of(engine.think) is not None
-        self._gated, self._kept_drafts = gated, kept_drafts
-        self.costs = ThinkingCosts(pricer, engine.n_ahead, rides=not self._gated, ahead=engine.ahead)
+        self._engine, self._kept_drafts = engine, kept_drafts
+        self._gated = None if gate_of(engine.think) is None else gated
+        self.costs = ThinkingCosts(pricer, engine.n_ahead, rides=self._gated is None, ahead=engine.ahead)
 
     def added(self, request: GenerationRequest, steps: Sequence[Step]) -> list[Step]:
         """The steps of a request with their thoughts."""
@@ -47,7 +47,7 @@ class PhantomThoughts:
         return found
 
     def _thinks(self, stream: int, index: int, first: bool) -> bool:
-        if self._gated:
+        if self._gated is not None:
             return uniform(stream, _BEHIND_TOKENS + 2 * index) < self._gated
         return first or self._engine.think == "always"
 
