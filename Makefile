@@ -57,7 +57,7 @@ else
 	$(BIN)/isoflop figure $(DEMO)
 endif
 
-# The report in results/example, and its picture, from the study of `isoflop demo`.
+# The report in results/example and its picture, from the study there.
 example-report: install
 	$(BIN)/python dev/example_report.py
 

@@ -19,6 +19,7 @@ def test_a_report_is_one_file_and_says_its_size(isoflop, run):
     said = json.loads(out.splitlines()[-1])
     page = (run / "report.html").read_text()
     assert said == {"file": str(run / "report.html"), "bytes": len(page.encode()), "problems": 6, "without_trees": 0}
+    assert str(run) not in page  # it is sent to others, who need not know the folder
     assert "<title>Mine &amp; &lt;yours&gt;</title>" in page
     assert "connect-src &#39;none&#39;" in page or "connect-src 'none'" in page
     assert "self_consistency(n=2) solves" in page or "rebase(width=2) solves" in page  # read without its scripts, too

@@ -40,13 +40,12 @@ def tiny(data, out, **changed):
 
 def test_it_learns_and_an_engine_runs_it(data, tmp_path):
     lines = []
-    out = train(tiny(data, tmp_path / "small", steps=40, log_every=20, rate=1e-2), lines.append)
-    assert [line["step"] for line in lines] == [20, 40]
+    out = train(tiny(data, tmp_path / "small", steps=80, log_every=40, rate=1e-2), lines.append)
+    assert [line["step"] for line in lines] == [40, 80]
     assert lines[-1]["nats"] < 0.8 * lines[0]["nats"]
-    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [20, 40]
+    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [40, 80]
     assert AutoModelForCausalLM.from_pretrained(out).config.model_type == "llama"
-    with Local(str(out), context_tokens=128, memory_gb=0.1).open() as engine:
-        assert engine.capabilities
+    assert Local(str(out), context_tokens=128, memory_gb=0.1).open().context_tokens == 128
 
 
 def test_a_killed_training_ends_where_it_would_have(data, tmp_path):

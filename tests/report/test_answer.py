@@ -64,6 +64,22 @@ def test_the_sentence_says_whether_it_is_real(table):
     assert any(line.startswith("Against the reference self_consistency(n=2)") for line in last.details)
 
 
+def test_what_sees_the_gold_answer_never_wins(tmp_path):
+    run = made(
+        tmp_path,
+        [f"How much is {n} and 0?" for n in range(12)],
+        model="scripted(steps=3, skill=0.6)",
+        strategies=["best_of_n(n=4)"],
+        reward=["logprob()", "oracle()"],
+    )
+    table = Table.of(run)
+    oracle, plain = sorted(table.arms, key=lambda arm: "oracle" not in arm.label)
+    assert oracle.accuracy > plain.accuracy
+    [answer] = answers(table, axes(None, table.arms)[0], Pairs(table))
+    assert answer.winner == plain.label
+    assert f"Left out, as they see the gold answer: {oracle.label}." in answer.details
+
+
 def test_money_is_what_the_prices_make_of_the_record(table):
     prices = Prices.of({"input": "2", "output": "10", "currency": "€"})
     for arm in table.arms:
@@ -93,6 +109,24 @@ def test_the_interval_of_a_difference_covers_what_it_promises():
         a, b = arm("a", np.isin(kind, (0, 2)).astype(float)), arm("b", np.isin(kind, (1, 2)).astype(float))
         covered += 0.10 in difference_interval(a, b, resamples=400, seed=trial)
     assert covered / 200 > 0.9  # nominal 0.95, 200 trials
+
+
+def test_the_interval_agrees_with_the_exact_test_where_few_problems_differ():
+    a, b = arm("a", [1.0] * 19 + [0.0] * 29), arm("b", [1.0] * 15 + [0.0] * 33)  # 4 differ, all to one side
+    found = difference_interval(a, b)
+    assert compare_pair(a, b).p == pytest.approx(0.125)
+    assert (found.low, found.high) == pytest.approx((-0.005, 0.170), abs=0.002)  # worked out by hand
+    opposite = difference_interval(b, a)
+    assert (opposite.low, opposite.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_several_attempts_are_resampled_by_problem():
+    rng = np.random.default_rng(1)
+    a, b = (ArmData(name, [f"p{i}" for i in range(60)], rng.random((60, 3)) < chance, np.ones((60, 3)))
+            for name, chance in (("a", 0.7), ("b", 0.5)))  # fmt: skip
+    found = difference_interval(a, b)
+    assert found.method == "bootstrap by problem"
+    assert found.low < a.accuracy - b.accuracy < found.high
 
 
 def test_arms_that_never_differ_still_have_an_interval():

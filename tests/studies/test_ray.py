@@ -18,34 +18,44 @@ from isoflop.studies.study_file import study_from_dict
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]  # Ray warns of itself
 MEMORY = 100_000_000
-PROBLEMS = 24
+PROBLEMS, START_SECONDS = 24, 240
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes with one CPU each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    """Three nodes with one CPU each. Ray gives a node thirty seconds to come up; on busy cores it may take longer."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": str(START_SECONDS * 1000)}
     import ray
+    from ray._private import services
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=False)
-    _add(made, include_dashboard=False)
-    _add(made)
-    _add(made)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "get_node", _patient(services.get_node))
+        made = Cluster(initialize_head=False)
+        _add(made, include_dashboard=False)
+        _add(made)
+        _add(made)
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+def _patient(get_node):
+    def waiting(*arguments):
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return get_node(*arguments)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+
+    return waiting
 
 
 def _add(cluster, **options):
-    """A node; on busy cores one may miss Ray's thirty seconds, so there are a few tries."""
-    for left in (3, 2, 1, 0):
-        try:
-            return cluster.add_node(num_cpus=1, object_store_memory=MEMORY, **options)
-        except Exception:
-            if not left:
-                raise
-    return None
+    return cluster.add_node(num_cpus=1, object_store_memory=MEMORY, **options)
 
 
 def declared(tmp_path, model="scripted(skill=0.7)", **fields):

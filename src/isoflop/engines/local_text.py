@@ -57,6 +57,10 @@ class Tokens:
                 return ids[len(anchor) :]
         return self._ids(text)
 
+    def without_start(self, text: str) -> str:
+        """The text without the BOS that a chat template wrote: whoever tokenizes it as a prompt adds one."""
+        return text.removeprefix(b"".join(self.pieces[token] for token in self._bos).decode(errors="replace"))
+
     def _ids(self, text: str, *, special: bool = False) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=special).input_ids)
 

@@ -48,7 +48,8 @@ class Asker:
         """The part of a body that says what to go on from."""
         origin = draft.request.parent.origin
         if self._spec.api == "completions":
-            return {"prompt": list(draft.path) if self._dialect.ids_in else origin.prompt_text + self._written(draft)}
+            text = self._tokens.without_start(origin.prompt_text)
+            return {"prompt": list(draft.path) if self._dialect.ids_in else text + self._written(draft)}
         turns = self.as_asked(origin.prompt).messages
         messages = [{"role": role, "content": content} for role, content in turns]
         begun = origin.prompt.assistant_prefix + self._written(draft)

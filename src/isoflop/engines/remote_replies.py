@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from isoflop.engines.local_text import Tokens
+from isoflop.http.failures import Failure
 
 
 class Token(NamedTuple):
@@ -41,7 +42,14 @@ class Reader:
         self._tokens = tokens
 
     def read(self, choice: Mapping[str, Any]) -> list[Token]:
-        """All tokens of the choice, in order."""
+        """All tokens of the choice, in order. Raises Failure for what is no answer of a completion."""
+        try:
+            return self._read(choice)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            said = str(dict(choice))[:200]
+            raise Failure(f"the server's answer cannot be read ({type(error).__name__}: {error}): {said}") from error
+
+    def _read(self, choice: Mapping[str, Any]) -> list[Token]:
         told: Mapping[str, Any] = choice.get("logprobs") or {}
         content: list[Mapping[str, Any]] = told.get("content") or []
         ids: list[int] = choice.get("token_ids") or []

@@ -2,8 +2,8 @@
 
 A budget is a ceiling on the mean cost per problem. The arms within it are compared as they are, so the answer changes
 only where a budget lets another arm in: there are as many answers as arms, and all are worked out here. The winner is
-the most accurate arm within the budget. It was chosen on the very problems that judge it, so its p-values are adjusted
-(Holm) over all arms that it was chosen from; the report says that they are exploratory.
+the most accurate arm within the budget that does not see the gold answer. It was chosen on the very problems that judge
+it, so its p-values are adjusted (Holm) over all arms that it was chosen from; the report calls them exploratory.
 
     for answer in answers(table, axis):
         print(answer.budget, answer.sentence)
@@ -83,10 +83,19 @@ class Pairs:
 
 def answers(table: Table, axis: Axis, pairs: Pairs) -> tuple[Answer, ...]:
     """The answers along one axis, the smallest budget first; none where no arm is complete."""
-    known = [(cost, arm) for arm in table.arms if arm.complete and (cost := axis.of(arm))]
+    known = [(cost, arm) for arm in table.arms if may_win(arm) and (cost := axis.of(arm))]
     known.sort(key=lambda pair: (pair[0], -(pair[1].accuracy or 0.0)))
     thresholds = sorted({cost for cost, _ in known})
     return tuple(_answer(table, axis, pairs, at, [arm for cost, arm in known if cost <= at]) for at in thresholds)
+
+
+def may_win(arm: ArmSummary) -> bool:
+    """Whether an arm is complete, and chooses without the gold answer: oracles are upper bounds, no way to solve."""
+    return arm.complete and not _sees_gold(arm)
+
+
+def _sees_gold(arm: ArmSummary) -> bool:
+    return arm.arm.strategy.sees_gold or (arm.arm.reward is not None and arm.arm.reward.sees_gold)
 
 
 def _answer(table: Table, axis: Axis, pairs: Pairs, budget: float, within: Sequence[ArmSummary]) -> Answer:
@@ -102,23 +111,24 @@ def _answer(table: Table, axis: Axis, pairs: Pairs, budget: float, within: Seque
     return Answer(
         budget=budget,
         winner=winner.label,
-        sentence=_sentence(axis, winner, rivals),
+        sentence=_sentence(axis, winner, rivals, others[0] if others else None),
         details=tuple(_details(table, axis, pairs, winner, within, rivals)),
         clear=clear,
         rivals=rivals,
     )
 
 
-def _sentence(axis: Axis, winner: ArmSummary, rivals: Sequence[Rival]) -> str:
+def _sentence(axis: Axis, winner: ArmSummary, rivals: Sequence[Rival], next_best: ArmSummary | None) -> str:
     cost = axis.said(axis.of(winner) or 0.0)
     share = f"{percent(winner.accuracy)} % of {winner.n} problems"
-    if not rivals:
+    if not rivals or next_best is None:
         return f"{winner.label} solves {share} at {cost} per problem; no other arm is within this budget."
     best = rivals[0]
-    evidence = f"95 % interval {_range(best.interval)}, paired p = {_equal(best.p_holm)}"
+    evidence = f"95 % interval {_range(best.interval)}, paired {_p(best.p_holm)}"
     if best.difference <= 0:
+        dearer = " for more" if (axis.of(next_best) or 0.0) > (axis.of(winner) or 0.0) else ""
         return (
-            f"{winner.label} solves {share} at {cost}, as many as {best.label} for more; with these {winner.n} "
+            f"{winner.label} solves {share} at {cost}, as many as {best.label}{dearer}; with these {winner.n} "
             f"problems the two are not distinguishable ({evidence})."
         )
     more = points(best.difference).removeprefix("+")
@@ -148,11 +158,13 @@ def _details(
     if reference is not None and reference != winner.label and reference in {arm.label for arm in within}:
         test = pairs.test(winner.label, reference)
         difference, interval = pairs.difference(winner.label, reference)
-        declared = "not declared" if test.p_holm is None else f"Holm over the declared tests {_equal(test.p_holm)}"
+        declared = "not declared" if test.p_holm is None else f"Holm over the declared tests: {_p(test.p_holm)}"
         found.append(
             f"Against the reference {reference}: {points(difference)} points ({_range(interval)}), "
-            f"p = {_equal(test.p)} ({declared})."
+            f"{_p(test.p)} ({declared})."
         )
+    if bounds := [arm.label for arm in table.arms if arm.complete and _sees_gold(arm)]:
+        found.append(f"Left out, as they see the gold answer: {', '.join(bounds)}.")
     if rivals:
         method = pairs.test(winner.label, rivals[0].label).method
         over = f", adjusted by Holm over the {len(rivals)} arms it was chosen from" if len(rivals) > 1 else ""
@@ -164,6 +176,6 @@ def _range(interval: Interval) -> str:
     return f"{points(interval.low)} to {points(interval.high)}"
 
 
-def _equal(p: float) -> str:
+def _p(p: float) -> str:
     text = p_value(p)
-    return text.replace("<", "< ") if text.startswith("<") else text
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

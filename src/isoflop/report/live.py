@@ -102,7 +102,7 @@ def app(live: Live, token: str) -> Starlette:
     chart = zipped(plotly_script())
 
     def page(request: Request) -> Response:
-        config = {"live": True, "withoutTrees": 0, "run": str(live.folder)}
+        config = {"live": True, "withoutTrees": 0}
         return HTMLResponse(shell(live.summary, config, {}, (), chart))
 
     def summary(request: Request) -> Response:

@@ -70,7 +70,7 @@ def report_page(run: Run, *, prices: Prices | None, most_bytes: int, title: str 
     room = most_bytes - len(head) - len(chart) - len(own_script()) - _FEW_BYTES
     arms = {label: place for place, label in enumerate(run.study.labels)}
     blobs = problem_blobs(run.problems, attempts.by_problem, arms, room)
-    config = {"live": False, "withoutTrees": blobs.without_trees, "run": str(run.folder)}
+    config = {"live": False, "withoutTrees": blobs.without_trees}
     page = shell(summary, config, {"summary": head}, blobs.packed, chart, title)
     return page, len(blobs.packed), blobs.without_trees
 

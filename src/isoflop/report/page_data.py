@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isoflop.report.answer import Pairs, answers
+from isoflop.report.answer import Pairs, answers, may_win
 from isoflop.report.arms import ArmSummary
 from isoflop.report.budget import Axis, Prices, axes
 from isoflop.report.comparison import measures_of, score_interval
@@ -142,8 +142,8 @@ def _arms(table: Table, counted: Sequence[Axis]) -> list[dict[str, Any]]:
 
 
 def _axis(axis: Axis, table: Table, pairs: Pairs) -> dict[str, Any]:
-    """One way to count: its answers, and what lies on the frontier of the complete arms."""
-    data = {arm.label: _at_cost(arm, cost) for arm in table.arms if arm.complete and (cost := axis.of(arm))}
+    """One way to count: its answers, and what lies on the frontier of the arms that may win."""
+    data = {arm.label: _at_cost(arm, cost) for arm in table.arms if may_win(arm) and (cost := axis.of(arm))}
     best = [arm for arm in data.values() if arm is not None]
     return {
         "key": axis.key,

@@ -117,6 +117,7 @@ class RewardSpec(Spec, ABC):
     """A light description of a reward, e.g. `logprob()`."""
 
     spec_family: ClassVar[str] = "reward"
+    sees_gold: ClassVar[bool] = False  # an upper bound: it never wins a comparison
 
     @property
     def head(self) -> str | None:

@@ -23,6 +23,7 @@ class Oracle(RewardSpec):
     """`oracle()`: final correctness, or exact step correctness where the problem set knows it."""
 
     spec_name: ClassVar[str] = "oracle"
+    sees_gold: ClassVar[bool] = True
 
     def open(self, context: RewardContext) -> Reward:
         """Raises RewardError where the problem set has no gold answers."""

@@ -5,7 +5,8 @@ anything. Pairs outside the family that was declared before the study get no cor
 
     compare_pairs(arms, family=[("rebase(width=8)", "greedy()")])[0].p_holm
 
-McNemar, Psychometrika 1947; Holm, Scandinavian Journal of Statistics 1979; the (k+1)/(N+1) of a Monte Carlo test:
+McNemar, Psychometrika 1947; Newcombe, Statistics in Medicine 17, 1998;
+Holm, Scandinavian Journal of Statistics 1979; the (k+1)/(N+1) of a Monte Carlo test:
 Phipson and Smyth, arXiv 1603.05766.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from isoflop.errors import StudyError
 from isoflop.stats.arms import ArmData, Floats, Integers, arm_named, require_same_problems
@@ -139,18 +140,41 @@ def compare_pair(a: ArmData, b: ArmData, *, seed: int = 0) -> PairedTest:
 def difference_interval(
     a: ArmData, b: ArmData, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Of the accuracy of a minus that of b: bootstrap by problem, problems drawn with replacement.
+    """Of the accuracy of a minus that of b: Newcombe's for one plain attempt a problem, else the bootstrap by problem.
 
-    Where all problems differ by the same amount (mostly: not at all), a bootstrap has no width. Then it is that amount
-    give or take Wilson's upper bound of a share that was never seen, which is conservative.
+    A bootstrap of a few problems that differ, all to one side, would leave out zero where the exact test does not.
+    Several attempts that differ by the same amount on all problems give it no width: then it is that amount give or
+    take Wilson's upper bound of a share that was never seen, which is conservative.
     """
     problems = require_same_problems([a, b])
+    if a.attempts == b.attempts == 1 and a.is_zero_one and b.is_zero_one:
+        return _newcombe(a.correct[:, 0] > 0, b.correct[:, 0] > 0, level)
     differences = a.accuracy_by_problem - b.accuracy_by_problem
     if np.ptp(differences) <= _SAME:
         unseen, same = wilson(0, len(problems), level).high, float(differences.mean())
         return Interval(max(-1.0, same - unseen), min(1.0, same + unseen), "wilson", level)
     rows = resample_counts(len(problems), resamples, seed)
     return percentile_interval(np.concatenate([counts @ differences / len(problems) for counts in rows]), level)
+
+
+def _newcombe(a: NDArray[np.bool_], b: NDArray[np.bool_], level: float) -> Interval:
+    """Square-and-add of the two Wilson intervals with the correlation of the pairs (Newcombe 1998, method 10)."""
+    n = len(a)
+    both, a_only, b_only, neither = (int(x.sum()) for x in (a & b, a & ~b, ~a & b, ~a & ~b))
+    margins = (both + a_only) * (b_only + neither) * (both + b_only) * (a_only + neither)
+    agreement: float = both * neither - a_only * b_only
+    if agreement > 0:
+        agreement = max(agreement - n / 2, 0.0)
+    correlation = agreement / math.sqrt(margins) if margins else 0.0
+    first, second = wilson(int(a.sum()), n, level), wilson(int(b.sum()), n, level)
+    difference = float(a.mean() - b.mean())
+
+    def reach(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x - 2 * correlation * x * y + y * y))
+
+    low = difference - reach(float(a.mean()) - first.low, second.high - float(b.mean()))
+    high = difference + reach(first.high - float(a.mean()), float(b.mean()) - second.low)
+    return Interval(max(-1.0, low), min(1.0, high), "Newcombe", level)
 
 
 def compare_pairs(

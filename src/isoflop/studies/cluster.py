@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from isoflop.studies.spec import Study
 from isoflop.studies.store import Key, Store
 from isoflop.studies.work import Assignment, Finished, samples_of
 
-MOST_DEATHS = 3  # of workers that were at work on the same chain
+MOST_DEATHS = 5  # of workers that were at work on the same chain
 WAIT_SECONDS = 0.5
 
 
@@ -45,13 +46,14 @@ class RayExecutor:
 
     def __call__(
         self, study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
-    ) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
+    ) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
         """The executor (see `run.py`)."""
         ray = _ray(self.address)
         gpus, count = self._sizes(ray)
         count = min(count, len(chains))
         store.note_hardware(f"{describe_hardware()}; ray: {count} workers of {self.cpus:g} CPUs and {gpus:g} GPUs")
-        yield from _Crew(ray, self, gpus, count, study, spec, chains, store).run()
+        with closing(_Crew(ray, self, gpus, count, study, spec, chains, store).run()) as delivered:
+            yield from delivered
 
     def _sizes(self, ray: Any) -> tuple[float, int]:
         """GPUs a worker, and how many workers."""
@@ -59,7 +61,7 @@ class RayExecutor:
         gpus = self.gpus if self.gpus is not None else float(there.get("GPU", 0) > 0)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         wanted = {"CPU": self.cpus, "GPU": gpus}
-        fits = [min(int(node.get(kind, 0) // n) for kind, n in wanted.items() if n) for node in nodes]
+        fits = [min([int(node.get(kind, 0) // n) for kind, n in wanted.items() if n], default=1) for node in nodes]
         if self.workers is None and sum(fits) < 1:
             raise StudyError(
                 f"no node of the Ray cluster holds a worker of {self.cpus:g} CPUs and {gpus:g} GPUs: it has "
@@ -77,7 +79,6 @@ class _Member:
     chains: dict[int, Chain] = field(default_factory=dict)
     out: dict[Key, int] = field(default_factory=dict)  # attempts that have not come back, with their chain's number
     in_flight: dict[Role, Cost] = field(default_factory=dict)
-    started: bool = False
 
 
 class _Crew:
@@ -100,32 +101,33 @@ class _Crew:
         self._deaths: Counter[int] = Counter()
         self._left: dict[int, set[Key]] = {}  # of the chains that are out: what has not come back
         self._trial = list({place: chain for chain in reversed(chains) for place in chain.places}.values())
-        self._members = [self._hire() for _ in range(count)]
+        self._members: dict[Any, _Member] = {}  # by stream
+        self._heard = time.monotonic()
+        self._told: tuple[float, dict[Role, Cost]] = (0.0, {})
+        for _ in range(count):
+            self._hire()
 
-    def run(self) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
+    def run(self) -> Generator[tuple[Finished, dict[Role, Cost]], None, None]:
         """Until every chain is done."""
-        alive = time.monotonic()
         try:
             while self._waiting or self._left:
-                streams = [member.stream for member in self._members]
-                ready, _ = self.ray.wait(streams, num_returns=1, timeout=WAIT_SECONDS)
-                for member in [one for one in self._members if one.stream in ready]:
-                    yield from self._hear(member)
-                if any(member.started for member in self._members):
-                    alive = time.monotonic()
-                elif time.monotonic() - alive > self.executor.patience_seconds:
+                ready, _ = self.ray.wait(list(self._members), num_returns=1, timeout=WAIT_SECONDS)
+                for stream in ready:
+                    yield from self._hear(self._members[stream])
+                if time.monotonic() - self._heard > self.executor.patience_seconds:
                     raise EngineError(
-                        f"no worker of the Ray cluster has come up for {self.executor.patience_seconds:g} seconds; see "
+                        f"no worker has been heard of for {self.executor.patience_seconds:g} seconds; see "
                         "`ray status` for what it waits for. Finished attempts are stored; the same command goes on"
                     )
         finally:
-            self.store.heartbeat(self._in_flight())
-            for member in self._members:
+            self.store.heartbeat(self._in_flight(at_most_seconds=0.0))
+            for member in self._members.values():
                 self.ray.kill(member.actor)
 
-    def _hire(self) -> _Member:
+    def _hire(self) -> None:
         actor = self.ray.remote(Worker).options(**self._options).remote(self.study, self.spec, self._trial)
-        return _Member(actor, actor.work.options(num_returns="streaming").remote())
+        stream = actor.work.options(num_returns="streaming").remote()
+        self._members[stream] = _Member(actor, stream)
 
     def _hear(self, member: _Member) -> Iterator[tuple[Finished, dict[Role, Cost]]]:
         """One message of a worker's: what it has finished. It gets new chains, or, if it has died, a successor."""
@@ -138,7 +140,7 @@ class _Crew:
         except (exceptions.RayError, StopIteration) as error:
             self._bury(member, error)
             return
-        member.started, member.in_flight = True, message.in_flight
+        self._heard, member.in_flight = time.monotonic(), message.in_flight
         for finished in message.finished:
             place = member.out.pop(finished.key)
             yield finished, self._in_flight()
@@ -173,15 +175,20 @@ class _Crew:
                     f"so: {str(error).strip().splitlines()[0]}. If it was memory: fewer workers a node (more "
                     "--cpus-per-worker), or fewer problems at once. Finished attempts are stored; run it again to go on"
                 )
-            self._waiting.appendleft((place, _rest(chain, self._left.pop(place))))
-        place_in_crew = self._members.index(member)
-        self._members[place_in_crew] = self._hire()
+            # Last in line: should it be what kills, all else is done first.
+            self._waiting.append((place, _rest(chain, self._left.pop(place))))
+        del self._members[member.stream]
+        self._hire()
 
-    def _in_flight(self) -> dict[Role, Cost]:
-        together = Ledger()
-        for member in self._members:
-            together.charge_all(member.in_flight)
-        return together.by_role()
+    def _in_flight(self, at_most_seconds: float = 0.5) -> dict[Role, Cost]:
+        """What all unfinished attempts have spent, no older than that: a sum over a thousand workers takes its time."""
+        now = time.monotonic()
+        if now - self._told[0] > at_most_seconds:
+            together = Ledger()
+            for member in self._members.values():
+                together.charge_all(member.in_flight)
+            self._told = (now, together.by_role())
+        return self._told[1]
 
 
 def _rest(chain: Chain, left: set[Key]) -> Chain:

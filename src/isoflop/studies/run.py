@@ -15,7 +15,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +37,7 @@ from isoflop.studies.work import Assignment, Finished, Heartbeat, Work, samples_
 
 Delivered = tuple[Finished, Mapping[Role, Cost]]  # an attempt, and what the unfinished ones have spent by then
 # From a study, an engine of it, its missing chains and the store (to read samples, to note things) to what comes out.
-Executor = Callable[[Study, EngineSpec, Sequence[Chain], Store], Iterator[Delivered]]
+Executor = Callable[[Study, EngineSpec, Sequence[Chain], Store], Generator[Delivered, None, None]]
 
 
 class Run:
@@ -145,9 +146,11 @@ class Run:
         chains = list(chains_of(self.study, spec, store.problems(), done))
         if not chains:
             return
-        for finished, in_flight in executor(self.study, spec, chains, store):
-            store.add(finished.row, finished.prompt, finished.samples, in_flight)
-            report(finished)
+        # Closed here: whatever ends the loop, what is in flight is booked while the store is open.
+        with closing(executor(self.study, spec, chains, store)) as delivered:
+            for finished, in_flight in delivered:
+                store.add(finished.row, finished.prompt, finished.samples, in_flight)
+                report(finished)
 
     def close(self) -> None:
         """Close the reader, so that a writer can leave one plain file behind; reading opens it again."""
@@ -184,7 +187,9 @@ def _tally(store: Store, study: Study, skip: Set[Key] = frozenset()) -> Tally:
     return tally
 
 
-def in_this_process(study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store) -> Iterator[Delivered]:
+def in_this_process(
+    study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
+) -> Generator[Delivered, None, None]:
     """The executor that needs nobody else."""
     with Work(study, spec) as work:
         store.note_hardware(describe_hardware())

@@ -64,12 +64,21 @@ function logTicks(values, most = 7) {
   const low = Math.min(...values), high = Math.max(...values);
   const decades = [];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)); power += 1) decades.push(power);
+  if (high < 2.5 * low) return linearTicks(low / 1.15, high * 1.15, Math.min(most, 5));
   for (const steps of [[1, 1.5, 2, 3, 4, 5, 6, 8], [1, 2, 3, 5], [1, 2, 5], [1, 3], [1]]) {
     const ticks = decades.flatMap((power) => steps.map((step) => step * 10 ** power)).filter((tick) => tick >= low / 1.3 && tick <= high * 1.3);
     if (ticks.length <= most) return { tickvals: ticks, ticktext: ticks.map(tickText), tickangle: 0 };
   }
   const powers = decades.filter((_, place) => place % Math.ceil(decades.length / most) === 0).map((power) => 10 ** power);
   return { tickvals: powers, ticktext: powers.map(tickText), tickangle: 0 };
+}
+
+function linearTicks(low, high, most) {
+  const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((times) => times * power).find((each) => each >= rough);
+  const ticks = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) ticks.push(tick);
+  return { tickvals: ticks, ticktext: ticks.map(tickText), tickangle: 0 };
 }
 
 function tickText(tick) {
