@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A property is no race: on busy cores one example may take seconds.
+settings.register_profile("busy cores", deadline=None)
+settings.load_profile("busy cores")
 
 # Before anything imports the hub's client, which reads it once: no test may ask the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
