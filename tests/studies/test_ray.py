@@ -10,7 +10,6 @@ import time
 import psutil
 import pytest
 
-from isoflop.errors import StudyError
 from isoflop.studies.cluster import RayExecutor
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Arm, Study
@@ -69,9 +68,15 @@ def declared(tmp_path, model="scripted(skill=0.7)", **fields):
 
 
 def but_seconds(record):
-    nodes = sorted((node.path, node.step, node.reward) for node in record.nodes)
-    flops = [(cost.flops, cost.new_tokens) for book in (record.spent, record.charged) for cost in book.values()]
+    """Log-probabilities are compared apart: the batch's shape changes their last digits in float32."""
+    nodes = sorted((node.path, node.step.text, node.step.tokens, node.step.end) for node in record.nodes)
+    flops = [(cost.flops, cost.new_tokens) for cost in record.charged.values()]
     return record.arm, record.problem.id, record.answer, record.outcome, nodes, flops
+
+
+def logprobs(run):
+    nodes = [sorted((node.path, node.step.logprobs) for node in record.nodes) for record in run.attempts]
+    return [value for record in nodes for _, values in record for value in values]
 
 
 def alone(study, tmp_path):
@@ -94,6 +99,7 @@ def test_one_process_and_three_nodes_give_the_same_records(cluster, tmp_path, ti
             executor=RayExecutor(cluster.address),
         )
         assert [but_seconds(one) for one in run.attempts] == alone(study, tmp_path / name)
+        assert logprobs(run) == pytest.approx(logprobs(Run.open(tmp_path / name / "alone")), abs=1e-4)
         assert len(seen) > 10  # records arrive live
 
 
@@ -165,12 +171,3 @@ def test_a_driver_that_is_killed_is_resumed(cluster, tmp_path):
     assert all(after[key] == seconds for key, seconds in before.items())
     assert [but_seconds(one) for one in run.attempts] == alone(study, tmp_path)
     assert [session["state"] for session in run.sessions] == ["killed", "ended"]
-
-
-def test_no_cluster_is_told(tmp_path):
-    import ray
-
-    ray.shutdown()
-    run = Run.create(declared(tmp_path), tmp_path / "ray")
-    with pytest.raises(StudyError, match=r"no Ray cluster at .127\.0\.0\.1:1."):
-        run.execute(executor=RayExecutor("127.0.0.1:1"))
