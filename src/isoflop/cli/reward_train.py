@@ -69,9 +69,8 @@ def train(
     _refuse("--kind", kind, (None, *LABEL_KINDS))
     _refuse("--features", features, (None, "logprob", "path"))
     _refuse_in_vain(method, given)
-    tell = typer.echo if _speaks() else _silent
     run = _train_head if method == "head" else _train_model
-    summary = run(source, model, out, given, {"dtype": dtype, "device": device, "tell": tell})
+    summary = run(source, model, out, given, {"dtype": dtype, "device": device, "tell": typer.echo})
     if _speaks():
         _say(summary, as_json=json)
 
@@ -121,10 +120,6 @@ def _refuse_in_vain(method: str, given: Mapping[str, Any]) -> None:
 def _speaks() -> bool:
     """Of several workers the first one alone speaks; a launcher numbers them."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _silent(text: str) -> None:
-    """Says nothing."""
 
 
 def _say(summary: dict[str, Any], *, as_json: bool) -> None:
