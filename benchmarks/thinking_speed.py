@@ -64,7 +64,8 @@ SHAPE = {
 # A random head says nearly nothing; a sharper one makes distributions that can differ.
 SHARPER = 12.0
 # How often a weight is tried on the text that it makes.
-ROUNDS = 6
+ROUNDS = 9
+CLOSE = 0.01  # of the overlap looked for
 MISTRAL_7B = {
     "model_type": "mistral",
     "hidden_size": 4096,
@@ -256,21 +257,22 @@ def real(given: argparse.Namespace) -> None:
 
 def found_weight(subject: Subject, share: float, prompts: Sequence[Sequence[int]], new_tokens: int) -> float:
     """The weight at which the overlap is `share` on the text that thinking ahead writes with it: what it writes changes
-    with the weight, so that is looked for in rounds, from the plain model's text on."""
-    engine, weight = subject.plain, 0.0
+    with the weight, so the weight is closed in on from both sides, first by the plain model's text."""
+    plain = [generate(subject.plain, prompt, new_tokens, Times()) for prompt in prompts]
+    texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, plain, strict=True)]
+    weight, seen = subject.weight_for(share, texts), {0.0: 1.0, 1.0: 0.0}
     for _ in range(ROUNDS):
-        steps = [generate(engine, prompt, new_tokens, Times()) for prompt in prompts]
-        texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, steps, strict=True)]
-        if engine is subject.ahead:
-            overlap = np.mean([subject.overlaps(*text, [weight])[0] for text in texts])
-            print(f"weight {weight:.3f}: overlap {overlap:.3f}", flush=True)
-            if abs(overlap - share) <= 0.01:
-                break
-        following = subject.weight_for(share, texts)
-        weight = following if engine is subject.plain else (weight + following) / 2
         subject.weigh(weight)
-        engine = subject.ahead
-    return weight
+        steps = [generate(subject.ahead, prompt, new_tokens, Times()) for prompt in prompts]
+        texts = [([*prompt, *step.tokens], len(prompt)) for prompt, step in zip(prompts, steps, strict=True)]
+        seen[weight] = float(np.mean([subject.overlaps(*text, [weight])[0] for text in texts]))
+        print(f"weight {weight:.3f}: overlap {seen[weight]:.3f}", flush=True)
+        if abs(seen[weight] - share) <= CLOSE:
+            return weight
+        low = max(one for one, overlap in seen.items() if overlap > share)
+        high = min((one for one, overlap in seen.items() if overlap <= share and one > low), default=1.0)
+        weight = (low + high) / 2
+    return min(seen, key=lambda one: abs(seen[one] - share))
 
 
 def flops() -> None:

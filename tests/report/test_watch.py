@@ -111,7 +111,7 @@ def test_the_page_follows_a_study_that_is_killed_and_goes_on(study, tmp_path):
             page.get_by_text("of 24 problems").first.wait_for()  # a sentence: the arms are complete
             assert before is None or before > 0
             assert page.evaluate("window.kept") == "the same document"  # it was not loaded again
-            assert page.locator("#status").inner_text().startswith("not running")
+            page.locator("#status", has_text="not running").wait_for()
             assert {url.split("/")[2] for url in page.asked} == {address.split("/")[2]}
     finally:
         first.kill()
