@@ -14,10 +14,11 @@ from small_server import SmallHandler, SmallServer
 
 
 class FakeRewards(SmallServer):
-    """`read(tokens)` gives the logits at every position; `rows` names the LM head's rows where they are words."""
+    """`read(tokens)` gives the logits at every position; `words` are the LM head's rows where they are words; `tag` is
+    the token of whose positions alone `/pooling` shows the rows, as vLLM does for Qwen's process reward models."""
 
-    def __init__(self, model, words=()):
-        self.model, self.words, self.paths, self.lock = model, list(words), [], threading.Lock()
+    def __init__(self, model, words=(), tag=None):
+        self.model, self.words, self.tag, self.paths, self.lock = model, list(words), tag, [], threading.Lock()
         super().__init__(_Handler)
 
     @torch.inference_mode()
@@ -43,5 +44,7 @@ class _Handler(SmallHandler):
             self.send(200, {"choices": [{"logprobs": {"top_logprobs": [told]}}], "usage": usage})
             return
         assert body["use_activation"] is False
+        if fake.tag is not None:
+            logits = [row for row, token in zip(logits, tokens, strict=True) if token == fake.tag]
         entry = {"probs": logits[-1]} if self.path == "/classify" else {"data": logits}
         self.send(200, {"data": [entry], "usage": usage})
