@@ -16,9 +16,9 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+from small_server import SmallHandler, SmallServer
 
 from isoflop.engines.local_text import Tokens
 from isoflop.randomness import uniform
@@ -73,7 +73,7 @@ class Toy:
         return token, float(logprobs[token])
 
 
-class FakeServer:
+class FakeServer(SmallServer):
     """`dialect`: vllm, llamacpp, openai (text and strings alone), bare (not even log-probabilities).
 
     `seconds_per_token` slows it down; `key` is the API key it wants; `counted` is its own book.
@@ -87,24 +87,11 @@ class FakeServer:
         self.live = self.most_live = self.aborted = 0
         self._cache = []
         self.connections = set()
-        handler = type("Handler", (_Handler,), {"fake": self})
-        self._server = _Quiet(("127.0.0.1", port), handler)
-        self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        super().__init__(_Handler, port)
 
     def close(self):
         """As a kill does: what is connected is cut off."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
         for connection in list(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -174,40 +161,26 @@ class FakeServer:
                 self.live -= 1
 
 
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request, client_address):
-        pass
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
+class _Handler(SmallHandler):
     def setup(self):
         super().setup()
-        self.fake.connections.add(self.connection)
+        self.home.connections.add(self.connection)
 
     def finish(self):
-        self.fake.connections.discard(self.connection)
+        self.home.connections.discard(self.connection)
         super().finish()
-
-    def log_message(self, *_):
-        pass
 
     def do_GET(self):
         if self.path == "/v1/models" and self.allowed():
-            self.send(200, self.fake.models())
+            self.send(200, self.home.models())
         elif self.path != "/v1/models":
             self.send(404, {"error": "no such path"})
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.document()
         if not self.allowed():
             return
-        fake = self.fake
+        fake = self.home
         fake.bodies.append(body)
         if body["model"] != fake.model:
             self.send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
@@ -223,25 +196,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def allowed(self):
         told = self.headers.get("Authorization")
-        self.fake.authorizations.add(told)
-        if self.fake.key is not None and told != f"Bearer {self.fake.key}":
+        self.home.authorizations.add(told)
+        if self.home.key is not None and told != f"Bearer {self.home.key}":
             self.send(401, {"error": {"message": f"Incorrect API key provided: {told}"}})
             return False
         return True
 
     def refusal(self, body):
-        if self.fake.dialect in ("openai", "bare"):
+        if self.home.dialect in ("openai", "bare"):
             unknown = set(body) - STRICT
             if unknown:
                 return f"Unrecognized request argument supplied: {sorted(unknown)[0]}"
             if not isinstance(body.get("prompt", ""), str):
                 return "prompt: a text is needed"
-        if self.fake.dialect == "bare" and body.get("logprobs"):
+        if self.home.dialect == "bare" and body.get("logprobs"):
             return "logprobs are not supported"
         return None
 
     def whole(self, body, prompt, cached):
-        fake, toy = self.fake, self.fake.toy
+        fake, toy = self.home, self.home.toy
         made = list(fake.write(body, prompt))
         ids, values = [token for token, _, _ in made], [value for _, value, _ in made]
         reason, stop = made[-1][2]
@@ -258,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, {"choices": [choice], "usage": self.usage(prompt, cached, len(made))})
 
     def stream(self, body, prompt, cached):
-        fake, toy = self.fake, self.fake.toy
+        fake, toy = self.home, self.home.toy
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -295,12 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"data: " + json.dumps(document).encode() + b"\n\n")
             return True
         except OSError:
-            self.fake.aborted += 1
+            self.home.aborted += 1
             return False
 
     def entries(self, made):
         """As llama.cpp shows them: the tokens of one character as one entry, with the last one's id."""
-        toy, found, held = self.fake.toy, [], b""
+        toy, found, held = self.home.toy, [], b""
         for token, value, ended in made:
             held += toy.pieces[token] if token != toy.end else b""
             if _whole_characters(held) or ended:
@@ -312,17 +285,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def string(self, token):
         """As OpenAI shows a token: its text, or its bytes where they are none."""
-        piece = self.fake.toy.pieces[token]
+        piece = self.home.toy.pieces[token]
         return piece.decode() if _is_text(piece) else "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
 
     def usage(self, prompt, cached, made):
-        details = {"cached_tokens": cached} if self.fake.dialect != "bare" else None
+        details = {"cached_tokens": cached} if self.home.dialect != "bare" else None
         return {"prompt_tokens": len(prompt), "completion_tokens": made, "prompt_tokens_details": details}
-
-    def send(self, status, document):
-        data = json.dumps(document).encode()
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        self.wfile.write(head.encode() + data)
 
 
 def _whole_characters(piece):

@@ -22,11 +22,11 @@ PATHS = {
 }
 
 
-def serve(kind, folder):
+def serve(kind, folder, tag=None):
     spec, tokenizer = specs.parse("reward", f"{kind}({str(folder)!r})"), load_tokenizer(str(folder))
     readout = spec.readout()
     model = load_scoring_model(str(folder), readout, tokenizer, asked_by=kind, dtype="auto", device="cpu")
-    return FakeRewards(model, word_ids(readout, tokenizer) if readout.kind == "tokens" else ())
+    return FakeRewards(model, word_ids(readout, tokenizer) if readout.kind == "tokens" else (), tag)
 
 
 def paths():
@@ -55,6 +55,19 @@ def test_the_rewards_are_those_of_the_same_model_here(checkpoints, kind):
     assert all(cost["reward"].flops > 0 for cost in served.spent)
     if PATHS[kind] == "/pooling":  # one call a passage, as here; the head is counted alike
         assert [cost["reward"].flops for cost in served.spent] == [cost["reward"].flops for cost in local.spent]
+
+
+def test_a_server_that_shows_the_marks_alone_gives_the_same_rewards(checkpoints):
+    """vLLM's default for Qwen's process reward models; with another mark than ours it says how to start it."""
+    folder = checkpoints["qwen_prm"]
+    inner = f"qwen_prm({str(folder)!r}, cached=False)"
+    mark = load_tokenizer(str(folder)).convert_tokens_to_ids("<extra_0>")
+    with serve("qwen_prm", folder, mark) as server:
+        served = scores(f"served({server.url!r}, 'prm', {inner})")
+    for ours, theirs in zip(served.rewards, scores(inner).rewards, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+    with serve("qwen_prm", folder, tag=-1) as server, pytest.raises(EngineError, match=r"0 rows for \d+ .*\"ALL\""):
+        scores(f"served({server.url!r}, 'prm', {inner})")
 
 
 def test_faults_are_repeated_or_told(checkpoints):

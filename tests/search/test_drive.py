@@ -13,6 +13,7 @@ from isoflop.core import Outcome, Problem, StepEnd, Stop
 from isoflop.cost.ledger import Budget, Cost
 from isoflop.engines.base import Until
 from isoflop.engines.scripted import Scripted
+from isoflop.engines.wrapped import Wrapped
 from isoflop.errors import RewardError, SpecError
 from isoflop.rewards.base import Reward, RewardContext, Scores
 from isoflop.rewards.logprob import LogProb
@@ -58,6 +59,27 @@ def test_rewards_of_all_waiting_searches_are_asked_for_together():
     jobs = [[job("rebase(width=4)", f"p{i}", reward=reward)] for i in range(8)]
     assert len(list(drive(jobs, Scripted(steps=3).open(), concurrency=8))) == 8
     assert reward.calls <= 5  # three depths, the final vote, and no call per search
+
+
+def test_the_engine_is_never_waited_for_with_nothing_to_do():
+    """What follows from scores is asked for before the next poll: a poll of a server waits."""
+
+    class Watched(Wrapped):
+        open, idle = 0, 0
+
+        def submit(self, requests):
+            self.open += len(requests)
+            self.inner.submit(requests)
+
+        def poll(self):
+            self.idle += not self.open
+            done = self.inner.poll()
+            self.open -= len(done)
+            return done
+
+    engine = Watched(Scripted(steps=3).open())
+    assert len(list(drive([[job("rebase(width=4)")], [job("mcts(simulations=3)", "q")]], engine, concurrency=1))) == 2
+    assert engine.idle == 0
 
 
 def test_what_a_reward_costs_is_booked_under_its_role():

@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from isoflop.asking import Markers, Prompt
+from isoflop.asking import Markers
 from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.cost.shape import ModelShape
-from isoflop.engines.base import Engine, Generation, GenerationRequest
+from isoflop.engines.base import Generation, GenerationRequest
 from isoflop.engines.local_cost import Account, Meter
 from isoflop.engines.local_paths import Claim, Paths, SearchPaths
 from isoflop.engines.local_paths import Tokens as PathTokens
 from isoflop.engines.local_rows import Row, RowKey, Rows
 from isoflop.engines.local_text import Tokens
 from isoflop.engines.local_thinker import NOBODY, Drawn, Plain, Thinker, Turn, joined
+from isoflop.engines.model_engine import ModelEngine
 from isoflop.engines.segment import Segmenter, completing, look_back, marks_of, tail_bytes
 from isoflop.runtime.attention import Layout, Segment
 from isoflop.runtime.runner import Batch, Readout, Runner
@@ -51,7 +52,7 @@ class _Fed:
     segment: Segment
 
 
-class LocalEngine(Engine):
+class LocalEngine(ModelEngine):
     """See the module. `forwards` counts forwards, `runner` runs them; `readout`, where set, reads every step."""
 
     readout: Readout | None = None
@@ -66,11 +67,9 @@ class LocalEngine(Engine):
         *,
         share_prompts: bool = False,
     ) -> None:
-        self.runner, self.tokens = runner, tokens
-        self._thinker = thinker or Plain(runner)
-        self.context_tokens = runner.slots.tokens - self._thinker.spare_tokens
+        self.runner, self._thinker, self._meter = runner, thinker or Plain(runner), Meter(shape)
+        super().__init__(tokens, self._meter.pricer, runner.slots.tokens - self._thinker.spare_tokens)
         self.forwards = 0
-        self._meter = Meter(shape)
         self._paths = Paths(runner.slots.count, self.context_tokens, share_prompts=share_prompts)
         self._logprobs = np.zeros((runner.slots.count, self.context_tokens))
         # What the head read where each slot's newest token was drawn.
@@ -80,22 +79,6 @@ class LocalEngine(Engine):
         self._done: list[Generation] = []
         self._marks: dict[tuple[Markers, tuple[str, ...] | None, bool], tuple[int, int]] = {}
         self._tables = np.zeros((0, len(tokens.pieces)), dtype=np.bool_)
-
-    def render(self, prompt: Prompt) -> str:
-        """Through the model's chat template where the prompt is a chat."""
-        return self.tokens.render(prompt)
-
-    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
-        """By the model's own tokenizer."""
-        return self.tokens.encode(text, prompt=prompt)
-
-    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._meter.pricer.prefill_cost(start, tokens)}
-
-    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._meter.pricer.decode_cost(start, tokens)}
 
     def thought_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
         """By formula, as the engine thinks."""

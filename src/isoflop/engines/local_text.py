@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +22,13 @@ _ANCHOR = "\n"
 
 
 class Tokens:
-    """See the module. `pieces[id]` are the bytes of a token; ids past the tokenizer's own stand for nothing."""
+    """See the module. `pieces[id]` are the bytes of a token; ids past the tokenizer's own stand for nothing.
 
-    def __init__(self, tokenizer: Any, vocab_size: int, end_tokens: Iterable[int]) -> None:
-        self.tokenizer = tokenizer
+    `chat`: every prompt is a chat; what is plain text, the user says.
+    """
+
+    def __init__(self, tokenizer: Any, vocab_size: int, end_tokens: Iterable[int], *, chat: bool = False) -> None:
+        self.tokenizer, self._chat = tokenizer, chat
         self.pieces = token_bytes(tokenizer, vocab_size)
         self.end_tokens = frozenset(end_tokens)
         first = self._ids("a", special=True)[:1]
@@ -33,8 +37,15 @@ class Tokens:
         # Such tokenizers put a space before every text; text that goes on behind other text must not get one.
         self._adds_space = bool(plain) and self.pieces[plain[0]].startswith(b" ")
 
+    def as_asked(self, prompt: Prompt) -> Prompt:
+        """The prompt itself, or as a chat where it has to be one."""
+        if prompt.messages or not self._chat:
+            return prompt
+        return replace(prompt, text="", messages=(("user", prompt.text),))
+
     def render(self, prompt: Prompt) -> str:
         """Messages through the chat template; plain text as it is."""
+        prompt = self.as_asked(prompt)
         if not prompt.messages:
             return prompt.text + prompt.assistant_prefix
         if not getattr(self.tokenizer, "chat_template", None):

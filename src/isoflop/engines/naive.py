@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, ClassVar, Literal
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from isoflop.asking import Prompt
 from isoflop.core import Step
 from isoflop.cost.flops import Pricer
-from isoflop.cost.ledger import Cost, Role
+from isoflop.cost.ledger import Cost
 from isoflop.cost.shape import load_shape
-from isoflop.engines.base import Capabilities, Engine, EngineSpec, Generation, GenerationRequest
+from isoflop.engines.base import Capabilities, EngineSpec, Generation, GenerationRequest
 from isoflop.engines.local_text import Tokens, end_tokens
+from isoflop.engines.model_engine import ModelEngine
 from isoflop.engines.segment import Segmenter, look_back, tail_bytes
 from isoflop.randomness import uniforms
 from isoflop.runtime.loading import load_model, load_tokenizer
@@ -61,16 +61,15 @@ class Naive(EngineSpec):
         return NaiveEngine(self, model)
 
 
-class NaiveEngine(Engine):
+class NaiveEngine(ModelEngine):
     """See the module. One `poll` runs one search's waiting requests to their ends."""
 
     def __init__(self, spec: Naive, model: Any) -> None:
         tokenizer = load_tokenizer(spec.model)
         shape = load_shape(spec.model).in_dtype(str(model.dtype).removeprefix("torch."))
+        tokens = Tokens(tokenizer, model.config.get_text_config().vocab_size, end_tokens(model, tokenizer))
+        super().__init__(tokens, Pricer(shape), min(spec.context_tokens or 2048, shape.max_positions))
         self.model = model
-        self.tokens = Tokens(tokenizer, model.config.get_text_config().vocab_size, end_tokens(model, tokenizer))
-        self.context_tokens = min(spec.context_tokens or 2048, shape.max_positions)
-        self.pricer = Pricer(shape)
         self.readout = None
         if spec.readout is not None:
             where = {"hidden_size": shape.hidden_size, "model": spec.model, "device": model.device}
@@ -78,22 +77,6 @@ class NaiveEngine(Engine):
             self.capabilities = Capabilities(readout=spec.readout)
         self._queue: deque[GenerationRequest] = deque()
         self._done: list[Generation] = []
-
-    def render(self, prompt: Prompt) -> str:
-        """Through the model's chat template where the prompt is a chat."""
-        return self.tokens.render(prompt)
-
-    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
-        """By the model's own tokenizer."""
-        return self.tokens.encode(text, prompt=prompt)
-
-    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self.pricer.prefill_cost(start, tokens)}
-
-    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self.pricer.decode_cost(start, tokens)}
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """Requests wait for their search's turn."""

@@ -5,9 +5,6 @@ asker.body(draft), asker.prompt_tokens(draft)
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from isoflop.asking import Prompt
 from isoflop.engines.draft import Draft
 from isoflop.engines.local_text import Tokens
 from isoflop.engines.remote import Remote
@@ -50,19 +47,13 @@ class Asker:
         if self._spec.api == "completions":
             text = self._tokens.without_start(origin.prompt_text)
             return {"prompt": list(draft.path) if self._dialect.ids_in else text + self._written(draft)}
-        turns = self.as_asked(origin.prompt).messages
+        turns = self._tokens.as_asked(origin.prompt).messages
         messages = [{"role": role, "content": content} for role, content in turns]
         begun = origin.prompt.assistant_prefix + self._written(draft)
         if not begun:
             return {"messages": messages}
         messages.append({"role": "assistant", "content": begun})
         return {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
-
-    def as_asked(self, prompt: Prompt) -> Prompt:
-        """The prompt as it is asked: where the server is to chat, plain text is what the user says."""
-        if self._spec.api == "completions" or prompt.messages:
-            return prompt
-        return replace(prompt, text="", messages=(("user", prompt.text),))
 
     def prompt_tokens(self, draft: Draft) -> int:
         """How many tokens the server must say that it was asked with."""

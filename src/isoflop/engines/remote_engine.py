@@ -16,14 +16,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from isoflop.asking import Prompt
 from isoflop.core import Step, StepEnd
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
-from isoflop.engines.base import Capabilities, Engine, Generation, GenerationRequest
+from isoflop.engines.base import Capabilities, Generation, GenerationRequest
 from isoflop.engines.call_cost import call_cost
 from isoflop.engines.draft import Draft
 from isoflop.engines.local_text import Tokens
+from isoflop.engines.model_engine import ModelEngine
 from isoflop.engines.remote import Remote
 from isoflop.engines.remote_asking import Asker
 from isoflop.engines.remote_dialects import Dialect
@@ -35,47 +35,30 @@ from isoflop.http.failures import Failure
 WAIT_SECONDS = 0.1  # how long a poll waits for something to come back
 
 
-class RemoteEngine(Engine):
+class RemoteEngine(ModelEngine):
     """See the module. Make one with `open_remote`."""
 
     def __init__(
         self, spec: Remote, client: Client, tokens: Tokens, dialect: Dialect, pricer: Pricer, context_tokens: int
     ) -> None:
+        super().__init__(tokens, pricer, context_tokens)
         self.capabilities = Capabilities(
             token_ids=dialect.ids_in and dialect.ids_out,
             continues=dialect.continues,
             repeatable=False,  # servers batch as they like, and their kernels depend on the batch
             logprobs=dialect.logprobs,
         )
-        self.context_tokens = context_tokens
-        self.dialect = dialect
-        self._client, self._tokens, self._pricer = client, tokens, pricer
+        self.dialect, self._client = dialect, client
         self._asker, self._reader = Asker(spec, tokens, dialect), Reader(tokens)
         self._live: set[int] = set()
         self._cancelled: set[int] = set()
         self._ready: list[Generation] = []
 
-    def render(self, prompt: Prompt) -> str:
-        """Through the tokenizer's chat template where the prompt is a chat, or becomes one on the way."""
-        return self._tokens.render(self._asker.as_asked(prompt))
-
-    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
-        """By the tokenizer that the spec names; opening has checked it against the server's."""
-        return self._tokens.encode(text, prompt=prompt)
-
-    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._pricer.prefill_cost(start, tokens)}
-
-    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._pricer.decode_cost(start, tokens)}
-
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """All go out at once, as many as the server is to be given."""
         works = {}
         for request in requests:
-            draft = Draft(request, self._tokens, self.context_tokens)
+            draft = Draft(request, self.tokens, self.context_tokens)
             reply = self._without_asking(request, draft.refusal)
             if reply is None:
                 works[request.id] = partial(self._write, draft)
@@ -176,7 +159,7 @@ class _Written:
         state: dict[str, Any] = {}
 
         def begin() -> Callable[[Document], bool]:
-            self.draft = Draft(self.draft.request, engine._tokens, engine.context_tokens)
+            self.draft = Draft(self.draft.request, engine.tokens, engine.context_tokens)
             state.update(made=0, usage=Usage(), choice={})
             return take
 
@@ -218,7 +201,7 @@ class _Written:
         if not new:
             return
         self.cost += call_cost(
-            self.engine._pricer,
+            self.engine.pricer,
             read=usage.prompt_tokens or expected,
             cached=usage.cached_tokens or 0,
             new=new,

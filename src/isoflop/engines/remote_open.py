@@ -60,7 +60,8 @@ def _tokens(spec: Remote, vocab_size: int) -> Tokens:
         tokenizer = load_tokenizer(source)
     except ModelError as error:
         raise ModelError(f"{error}; remote(tokenizer=...) names the tokenizer of {spec.model!r}") from None
-    found = Tokens(tokenizer, max(vocab_size, len(tokenizer)), generation_end_tokens(tokenizer, source))
+    ends, size = generation_end_tokens(tokenizer, source), max(vocab_size, len(tokenizer))
+    found = Tokens(tokenizer, size, ends, chat=spec.api == "chat")
     if not found.end_tokens:
         raise ModelError(f"the tokenizer of {source!r} has no end-of-sequence token: endings could not be told")
     return found

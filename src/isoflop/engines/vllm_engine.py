@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from isoflop.asking import Prompt
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import ZERO, Cost, Role
 from isoflop.cost.shape import ModelShape, load_shape
-from isoflop.engines.base import Capabilities, Engine, Generation, GenerationRequest
+from isoflop.engines.base import Capabilities, Generation, GenerationRequest
 from isoflop.engines.call_cost import call_cost
 from isoflop.engines.draft import Draft
 from isoflop.engines.local_text import Tokens, generation_end_tokens
+from isoflop.engines.model_engine import ModelEngine
 from isoflop.engines.vllm import Vllm
 from isoflop.errors import MissingExtraError, ModelError
 
@@ -65,39 +65,23 @@ class _Asked:
         self.since = self.began = 0.0
 
 
-class VllmEngine(Engine):
+class VllmEngine(ModelEngine):
     """See the module. `repeatable` is False: vLLM's kernels depend on what else is in the batch."""
 
     capabilities = Capabilities(repeatable=False)
 
     def __init__(self, engine: Any, tokens: Tokens, shape: ModelShape, context_tokens: int) -> None:
-        self.context_tokens = context_tokens
-        self._engine, self._tokens, self._pricer = engine, tokens, Pricer(shape)
+        super().__init__(tokens, Pricer(shape), context_tokens)
+        self._engine = engine
         self._calls = count(1)
         self._asked: dict[str, _Asked] = {}
         self._ready: list[Generation] = []
         self._each = 0.0  # busy seconds, each divided over the calls that were in the batch
 
-    def render(self, prompt: Prompt) -> str:
-        """Through the model's chat template where the prompt is a chat."""
-        return self._tokens.render(prompt)
-
-    def encode(self, text: str, *, prompt: bool = False) -> tuple[int, ...]:
-        """By the model's own tokenizer."""
-        return self._tokens.encode(text, prompt=prompt)
-
-    def prefill_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._pricer.prefill_cost(start, tokens)}
-
-    def decode_cost(self, start: int, tokens: int) -> Mapping[Role, Cost]:
-        """By formula."""
-        return {"policy": self._pricer.decode_cost(start, tokens)}
-
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """Into vLLM's queue."""
         for request in requests:
-            draft = Draft(request, self._tokens, self.context_tokens)
+            draft = Draft(request, self.tokens, self.context_tokens)
             if draft.refusal is None:
                 self._ask(_Asked(draft))
             else:
@@ -167,7 +151,7 @@ class VllmEngine(Engine):
         elapsed = time.perf_counter() - asked.began
         if made.token_ids:
             asked.cost += call_cost(
-                self._pricer,
+                self.pricer,
                 read=len(draft.path),
                 cached=output.num_cached_tokens or 0,
                 new=len(made.token_ids),

@@ -90,11 +90,8 @@ class ServedScorer(Scorer):
         document = await self._client.post("/classify" if whole else "/pooling", body if whole else body | _TASK, meter)
         self._check(document, len(passage.tokens))
         [entry] = document["data"]
-        rows = [entry["probs"]] if whole else entry["data"]
-        if not whole and len(rows) != len(passage.tokens):
-            raise Failure(f"the server gave {len(rows)} rows for {len(passage.tokens)} tokens", fatal=True)
-        reads = [rows[0 if whole else read] for read in passage.reads]
-        logits = tuple(tuple(map(float, row if isinstance(row, list) else [row])) for row in reads)
+        rows = [entry["probs"]] if whole else _at_reads(entry["data"], passage)
+        logits = tuple(tuple(map(float, row if isinstance(row, list) else [row])) for row in rows)
         return self._reading(logits, 0, len(passage.tokens), meter)
 
     async def _said(self, tokens: Sequence[int]) -> Reading:
@@ -135,6 +132,21 @@ class ServedScorer(Scorer):
 
 
 _TASK = {"task": "token_classify"}
+
+
+def _at_reads(rows: Sequence[Any], passage: Passage) -> list[Any]:
+    """The rows at the reads. There is one for every token or, where the server pools by steps, for every mark."""
+    tokens, reads = passage.tokens, passage.reads
+    marks = [place for place, token in enumerate(tokens) if token == tokens[reads[0]]]
+    places = range(len(tokens)) if len(rows) == len(tokens) else marks
+    if len(rows) != len(places) or not set(reads) <= set(places):
+        raise Failure(
+            f"the server gave {len(rows)} rows for {len(tokens)} tokens, {len(marks)} of them the step's mark "
+            f"(token {tokens[reads[0]]}): start vLLM with "
+            """--pooler-config '{"tok_pooling_type": "ALL"}'""",
+            fatal=True,
+        )
+    return [rows[places.index(read)] for read in reads]
 
 
 def open_served(spec: Served, inner: ModelRewardSpec) -> Reward:

@@ -80,9 +80,14 @@ class Driver:
         return together.by_role()
 
     def turn(self) -> Iterator[Attempt]:
-        """One round: score what asks for it, let the engine advance, hand out what is finished."""
-        touched = self._score()
-        for generation in self.engine.poll():
+        """One round: score what asks for it, let the engine advance, hand out what is finished.
+
+        What follows from the scores goes out first: a poll may wait, and the engine would have less to do meanwhile.
+        """
+        for live in self._score():
+            yield from self._after(live)
+        touched: dict[Live, None] = {}
+        for generation in self.engine.poll() if self._owners else ():
             live = self._owners.pop(generation.id)
             live.receive(generation)
             touched[live] = None
