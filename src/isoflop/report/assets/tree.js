@@ -7,11 +7,19 @@ const FATES = { g: "", v: "●", c: "◉", a: "○", k: "✂", p: "×", s: "‖"
 const explorer = { attempt: null, tree: null, layout: null, folded: new Set(), node: 0, scale: 1, x: 0, y: 0, path: new Set(), frame: 0 };
 
 async function openTree(place, index) {
-  const data = await source.problem(place);
+  const asked = location.hash, dialog = at("tree");
+  let data;
+  try {
+    data = await source.problem(place);
+  } catch (error) {
+    show(dialog, h("div", { class: "dialog-bar" }, h("h1", { id: "tree-title" }, "No tree"), closer("tree")),
+      h("p", { class: "ask note" }, `This problem cannot be read: ${error.message}`));
+    if (!dialog.open) dialog.showModal();
+    return;
+  }
   const attempt = data.attempts[index];
-  if (!attempt || !attempt.tree) return;
+  if (!attempt || !attempt.tree || location.hash !== asked) return; // the reader has gone on while it was unpacked
   Object.assign(opened, { place, data });
-  const dialog = at("tree");
   const arm = view.summary.arms[attempt.arm];
   Object.assign(explorer, { attempt, arm, index, tree: attempt.tree, texts: data.texts, folded: new Set(), path: pathTo(attempt.tree, attempt.chosen) });
   explorer.layout = layoutTree(explorer.tree, explorer.folded);
@@ -36,7 +44,7 @@ function treeBar(place, data) {
     h("select", { "aria-label": "Search shown", onchange: (event) => { location.hash = `#tree/${place}/${event.target.value}`; } }, options),
     button("−", "Zoom out", () => zoomBy(1 / 1.3)), button("+", "Zoom in", () => zoomBy(1.3)), button("Fit", "Fit the whole tree", () => { fitTree(); drawTree(); }),
     button("Fold", "Fold all but the chosen path", foldAll), button("Unfold", "Unfold all", () => { explorer.folded.clear(); relaid(); }),
-    button("✕", "Close", () => at("tree").close()));
+    closer("tree"));
 }
 
 function canvasNode() {
