@@ -42,7 +42,7 @@ ARMS = [
 CHROMIUM = "/usr/bin/chromium"
 OPENED = 9  # times that the page, and trees in it, are opened
 LATE = 34  # milliseconds: two frames of 60 a second
-# From asking for a tree, of a problem not unpacked before, until the frame with its panel has been laid out, in the page's own clock.
+# From asking for a tree, of a problem not unpacked before, until the frame with its panel is laid out.
 OPENING = """async ([place, arm]) => {
   const dialog = document.getElementById('tree'), started = performance.now();
   location.hash = `#tree/${place}/${arm}`;

@@ -227,6 +227,7 @@ def test_a_tree_is_walked_with_the_keyboard(page, hostile):
     eventually(depth, str(node.depth))
     assert facts()["Reward"] == f"{node.reward:.3f}"
     assert facts()["Tokens"] == str(len(node.step.tokens))
+    assert "before token 0, weight 0.250: <b> became mixed" in panel.locator(".thoughts").inner_text()
     for _ in range(node.depth - 1):
         page.keyboard.press("ArrowLeft")
     top = node
@@ -283,7 +284,7 @@ def test_hostile_text_is_shown_and_never_run(page, hostile, address):
         sees(page, problem, place)
         shown += page.locator("#problem").inner_text()
         page.evaluate(f"location.hash = '#tree/{place}/4'")
-        page.locator("#tree #node dl").wait_for()
+        page.locator("#tree #node .thoughts").wait_for()
         page.evaluate("document.getElementById('tree').close()")
         page.wait_for_function(f"location.hash === '#problem/{place}'")
     assert HOSTILE[0].strip() in shown

@@ -296,6 +296,6 @@ function nodeFacts(node) {
 function thoughtsOf(node) {
   const own = explorer.tree.thoughts ? explorer.tree.thoughts[node] : null;
   if (!own) return null;
-  return h("details", { open: true }, h("summary", {}, `${own.length} thoughts`), h("ol", { class: "thoughts" }, own.map(([place, text, weight, plainly, mixed]) =>
+  return h("details", { open: true }, h("summary", {}, own.length === 1 ? "1 thought" : `${own.length} thoughts`), h("ol", { class: "thoughts" }, own.map(([place, text, weight, plainly, mixed]) =>
     h("li", {}, h("span", { class: "hint" }, `before token ${place}, weight ${threeDigits(weight)}${plainly === mixed ? "" : `: ${oneLine(plainly, 20)} became ${oneLine(mixed, 20)}`}`), modelText(explorer.texts[text])))));
 }
