@@ -37,7 +37,7 @@ from isoflop.asking import SamplingParams
 from isoflop.core import Problem
 from isoflop.engines.remote import Remote
 from isoflop.engines.remote_asking import Asker
-from isoflop.engines.remote_replies import usage_of
+from isoflop.engines.remote_replies import Usage, usage_of
 from isoflop.rewards.base import RewardContext
 from isoflop.search.drive import drive
 from isoflop.search.job import Job
@@ -102,14 +102,21 @@ def driven(engine: Any, strategy: str, given: argparse.Namespace) -> Taken:
 
 
 async def bare(url: str, bodies: Bodies) -> Taken:
-    """The same bodies, as fast as a plain client sends them."""
-    async with httpx2.AsyncClient(timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
+    """The same bodies, as fast as plain clients send them, a few samples each: httpx slows down with the connections
+    that one client has open."""
 
-        async def one(sample: list[Any]) -> list[Any]:
-            answers = [(await client.post(f"{url}/v1/completions", json=body)).json() for body in sample]
-            return [usage_of(answer) for answer in answers]
+    async def few(samples: list[list[Any]]) -> list[list[Usage]]:
+        async with httpx2.AsyncClient(timeout=None) as client:
 
-        told = await asyncio.gather(*map(one, bodies.values()))
+            async def one(sample: list[Any]) -> list[Usage]:
+                answers = [(await client.post(f"{url}/v1/completions", json=body)).json() for body in sample]
+                return [usage_of(answer) for answer in answers]
+
+            return await asyncio.gather(*map(one, samples))
+
+    samples = list(bodies.values())
+    parts = await asyncio.gather(*(few(samples[start : start + 8]) for start in range(0, len(samples), 8)))
+    told = [usages for part in parts for usages in part]
     usages = [usage for sample in told for usage in sample]
     read = sum(usage.prompt_tokens - (usage.cached_tokens or 0) for usage in usages)
     return Taken(sum(usage.new_tokens for usage in usages), read)
@@ -172,10 +179,14 @@ def main() -> None:
     where = options.add_mutually_exclusive_group(required=True)
     where.add_argument("--vllm", type=Path, help="virtual environment with vLLM, which serves the model")
     where.add_argument("--url", help="a vLLM server that runs (VLLM_SERVER_DEV_MODE=1, to empty its cache)")
-    for name, default in (("problems", 16), ("width", 16), ("max-tokens", 16), ("repeats", 3)):
+    for name, default in (("problems", 16), ("width", 16), ("max-tokens", 12), ("repeats", 2)):
         options.add_argument(f"--{name}", type=int, default=default)
     options.add_argument("--binding", default="nobind", help="VLLM_CPU_OMP_THREADS_BIND")
-    options.add_argument("--prompt", default="chat(step_end=['\\n', '.', ','])", help="short steps: more rounds")
+    options.add_argument(
+        "--prompt",
+        default="chat(shots=0, step_end=['\\n', '.', ','])",
+        help="by default short steps, so that there are many rounds",
+    )
     given = options.parse_args()
     live = given.problems * given.width
     print(f"{describe_hardware()}; {given}", flush=True)
