@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--problems 1500] [--workers 1 10 100 1000]
 
 The workers are simulated: what they deliver was made beforehand by the scripted engine (`greedy` and `rebase(width=8)`
-on each problem), and each delivers what it was given as soon as it is asked, so that only executor, tally and store
+on each problem), and each delivers what it was given as soon as it is asked, so that only dispatch, tally and store
 are measured. Ray's own messages are not in it; its ceiling is measured apart (docs/scale.md).
 """
 
@@ -11,88 +11,61 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from isoflop.studies import cluster
-from isoflop.studies.chains import Chain, chains_of
-from isoflop.studies.cluster import RayExecutor
-from isoflop.studies.cluster_worker import Message
+from isoflop.studies.chains import Chain, Portion, chains_of
+from isoflop.studies.dispatch import Hand, dispatch
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Arm, Study
+from isoflop.studies.store import Store
 from isoflop.studies.work import Assignment, Finished, Work
+from isoflop.studies.worker import Message
 
 STRATEGIES = ("greedy()", "rebase(width=8)")
 
 
-class SimulatedRay:
-    """The calls that the executor makes; a worker's messages wait here until they are asked for."""
+class SimulatedFleet:
+    """Workers whose messages wait here until they are asked for."""
 
-    class exceptions:
-        class RayError(Exception):
-            pass
-
-        class RayTaskError(RayError):
-            pass
+    patience_seconds = math.inf
+    advice = silence = stillborn = ""
 
     def __init__(self, made: dict[Any, Finished]) -> None:
-        self.made, self.waiting, self.seconds = made, deque[Any](), 0.0
+        self.made, self.waiting = made, deque[Any]()
 
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 1.0}
+    def hire(self, *_: Any) -> _Worker:
+        return _Worker(self)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": {"CPU": 1.0}}]
-
-    def remote(self, cls: type) -> SimulatedRay:
-        return self
-
-    def options(self, **_: Any) -> _Hire:
-        return _Hire(self)
-
-    def wait(self, streams: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        return [self.waiting.popleft()], []
-
-    def get(self, message: Message) -> Message:
-        return message
-
-    def kill(self, actor: Any) -> None:
-        pass
-
-
-class _Hire:
-    def __init__(self, ray: SimulatedRay) -> None:
-        self.ray = ray
-
-    def remote(self, *_: Any) -> _Worker:
-        return _Worker(self.ray)
+    def heard(self, hands: Sequence[Hand], seconds: float) -> list[_Worker]:
+        return [self.waiting.popleft()]
 
 
 class _Worker:
-    """Actor, stream and methods in one."""
+    """It delivers what it was given, chain by chain."""
 
-    def __init__(self, ray: SimulatedRay) -> None:
-        self.ray, self.messages = ray, deque([Message((), {})])
-        self.work = self.give = self.stream = self
-        ray.waiting.append(self)
+    def __init__(self, fleet: SimulatedFleet) -> None:
+        self.fleet, self.messages = fleet, deque([Message((), {})])
+        fleet.waiting.append(self)
 
-    def options(self, **_: Any) -> _Worker:
-        return self
-
-    def remote(self, assignments: list[Assignment] | None = None) -> _Worker:
-        for one in assignments or ():
+    def give(self, assignments: Sequence[Assignment]) -> None:
+        for one in assignments:
             keys = [(arm, one.chain.place, one.chain.seed) for arm in one.chain.places]
-            self.messages.append(Message(tuple(self.ray.made[key] for key in keys), {}))
-            self.ray.waiting.append(self)
-        return self
+            self.messages.append(Message(tuple(self.fleet.made[key] for key in keys), {}))
+            self.fleet.waiting.append(self)
 
-    def __next__(self) -> Message:
+    def hear(self) -> Message:
         return self.messages.popleft()
+
+    def end(self) -> None:
+        pass
 
 
 def study_of(folder: Path, problems: int) -> Study:
@@ -106,23 +79,24 @@ def study_of(folder: Path, problems: int) -> Study:
 
 def measure(study: Study, made: dict[Any, Finished], workers: int, folder: Path) -> tuple[float, float, int]:
     """Records per second with tally and store, without the store, and bytes a record."""
-    ray = SimulatedRay(made)
-    cluster._ray = lambda address: ray  # type: ignore[assignment]
+    dispatching = 0.0
+
+    def everything(study: Study, portions: Sequence[Portion], store: Store) -> Any:
+        return dispatch(SimulatedFleet(made), workers, study, portions, store)
+
     run = Run.create(study, folder)
     began = time.perf_counter()
-    run.execute(executor=RayExecutor(workers=workers))
+    run.execute(executor=everything)
     seconds = time.perf_counter() - began
     size = sum(path.stat().st_size for path in folder.iterdir())
 
     def dry(*given: Any) -> Any:
         nonlocal dispatching
         started = time.perf_counter()
-        count = sum(1 for _ in RayExecutor(workers=workers)(*given))
+        count = sum(1 for _ in everything(*given))
         dispatching = count / (time.perf_counter() - started)
         yield from ()
 
-    dispatching = 0.0
-    ray.waiting.clear()
     Run.create(study, folder.with_suffix(".dry")).execute(executor=dry)
     return len(made) / seconds, dispatching, size // len(made)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from fake_openai import FakeServer
 from fake_ray import FakeRay
+from spread_study import but_seconds, spread_study
 
 from isoflop.errors import EngineError, MissingExtraError, SpecError, StudyError
 from isoflop.studies import cluster
@@ -17,30 +18,16 @@ from isoflop.studies.cluster import RayExecutor
 from isoflop.studies.run import Run
 from isoflop.studies.spec import Arm, Study
 
-STRATEGIES = ("greedy()", "self_consistency(n=4)", "weighted_vote(n=8)", "rebase(width=4)", "beam(width=2, expand=2)")
-
 
 @pytest.fixture
 def declared(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    path.write_text("".join(f'{{"id": "{n}", "question": "Is it {n}?", "answer": "{n}"}}\n' for n in range(16)))
-    arms = [Arm.of(model="scripted(skill=0.7)", strategy=one, prompt="plain()") for one in STRATEGIES]
-    return Study(f"jsonl(path='{path}')", arms, seeds=(0, 1), concurrency=3)
+    return spread_study(tmp_path)
 
 
 def ray(monkeypatch, **options):
     fake = FakeRay(**options)
     monkeypatch.setattr(cluster, "_ray", lambda address: fake)
     return fake
-
-
-def but_seconds(record):
-    nodes = sorted((node.path, node.step, node.reward) for node in record.nodes)
-    costs = [
-        {role: (cost.flops, cost.new_tokens, cost.prompt_tokens, cost.cached_tokens) for role, cost in book.items()}
-        for book in (record.spent, record.charged)
-    ]
-    return record.arm, record.problem.id, record.seed, record.answer, record.outcome, record.tied, nodes, costs
 
 
 def test_the_records_are_those_of_one_process(declared, tmp_path, monkeypatch):

@@ -9,22 +9,29 @@ import typer
 
 from isoflop.cli.options import Json
 
+MOST_WORKERS = 4  # a container may show more cores than it has
 EXAMPLES = "isoflop demo · isoflop demo --out runs/mine --json | tail -1"
 
 
 def demo(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/demo-HASH")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that share the work.", show_default="one a core, up to 4"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """The study's story in minutes: trained models, generated problems, table, tests and figure. No download."""
     from isoflop.api import Run, folder_of
-    from isoflop.cli.running import run_and_print
+    from isoflop.cli.running import on_this_machine, run_and_print
     from isoflop.laboratory import DEMO
+    from isoflop.studies.hardware import cores
     from isoflop.studies.study_file import load_study
 
     study = load_study(DEMO)
     folder = out or folder_of(study)
-    run_and_print(study, folder, retry_errors=False, as_json=False)
+    executor = on_this_machine(workers or min(MOST_WORKERS, cores()))
+    run_and_print(study, folder, retry_errors=False, as_json=False, executor=executor)
     opened = Run.open(folder)
     for file in opened.figure().save(folder / "figures"):
         typer.echo(file)

@@ -15,7 +15,7 @@ from isoflop.api import Run, folder_of
 from isoflop.cli.guard import INTERRUPTED
 from isoflop.cli.output import console
 from isoflop.cli.progress import shown
-from isoflop.studies.run import Executor
+from isoflop.studies.run import Executor, in_this_process
 from isoflop.studies.spec import Study
 
 
@@ -43,6 +43,15 @@ def execute_shown(run: Run, *, retry_errors: bool, executor: Executor | None = N
         raise typer.Exit(INTERRUPTED) from None
     if progress.errors:
         err.print(f"{progress.errors} attempts failed; rerun them with --retry-errors", soft_wrap=True, style="yellow")
+
+
+def on_this_machine(workers: int) -> Executor:
+    """This process alone, or as many more."""
+    if workers == 1:
+        return in_this_process
+    from isoflop.studies.processes import ProcessExecutor
+
+    return ProcessExecutor(workers)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Arms that only draw whole samples, from the same engine, prompt and sampling, st
 seed: they run one after another and share a pool, so who pays for a sample depends on the order declared, never on
 timing. All other jobs are chains of their own. Chains go problem by problem, so that all arms are equally far.
 
-    for chain in chains_of(study, engine_spec, problems, done=set()): ...
+    for portion in portions_of(study, problems, done=set()): ...
 """
 
 from __future__ import annotations
@@ -37,6 +37,26 @@ class Chain:
     arms: tuple[Arm, ...]
     places: tuple[int, ...]
     sharing: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The part of a study that one engine does: chains of its arms."""
+
+    engine: EngineSpec
+    chains: tuple[Chain, ...]
+
+    def trial(self) -> Portion:
+        """As few chains as hold every arm."""
+        first = {place: chain for chain in reversed(self.chains) for place in chain.places}
+        return Portion(self.engine, tuple({id(chain): chain for chain in first.values()}.values()))
+
+
+def portions_of(study: Study, problems: Sequence[Problem], done: Set[Key]) -> list[Portion]:
+    """The missing attempts, engine by engine."""
+    engines = dict.fromkeys(study.engines)
+    found = [Portion(engine, tuple(chains_of(study, engine, problems, done))) for engine in engines]
+    return [portion for portion in found if portion.chains]
 
 
 def chains_of(study: Study, engine: EngineSpec, problems: Sequence[Problem], done: Set[Key]) -> Iterator[Chain]:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 def describe_hardware() -> str:
     """Never fails: what cannot be found out is left out."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [_processor(), f"{cores} cores"]
+    parts = [_processor(), f"{cores()} cores"]
     with suppress(ValueError, OSError, AttributeError):
         parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
     # Not imported for this: a run without torch has no accelerator to describe.
@@ -24,6 +23,11 @@ def describe_hardware() -> str:
     if torch is not None and torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A run: a study in a folder. It executes what is missing, in any number of sittings, and reads back what is there.
 
 Finished attempts are never repeated; a kill loses at most what was in flight, and books it. One model is open at a
-time. How many problems are worked on at once changes seconds alone.
+time in one process. How many problems are worked on at once, and by how many processes, changes seconds alone.
 
     run = Run.create(load_study("study.toml"), "runs/first")     # or goes on with it, if it is the same study
     run.execute(progress=print)
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import Any, Self
 
 from isoflop.core import Problem
 from isoflop.cost.ledger import Cost, Ledger, Role
-from isoflop.engines.base import EngineSpec
 from isoflop.errors import StudyError
-from isoflop.studies.chains import Chain, chains_of
+from isoflop.studies.chains import Portion, portions_of
 from isoflop.studies.collector import rare_collections
 from isoflop.studies.hardware import describe_hardware, versions
 from isoflop.studies.progress import Progress, Tally
@@ -33,11 +32,10 @@ from isoflop.studies.record import Record
 from isoflop.studies.spec import Study
 from isoflop.studies.store import Key, Store, exists
 from isoflop.studies.study_file import study_from_dict
-from isoflop.studies.work import Assignment, Finished, Heartbeat, Work, samples_of
+from isoflop.studies.work import Assignment, Delivered, Finished, Heartbeat, Work, samples_of
 
-Delivered = tuple[Finished, Mapping[Role, Cost]]  # an attempt, and what the unfinished ones have spent by then
-# From a study, an engine of it, its missing chains and the store (to read samples, to note things) to what comes out.
-Executor = Callable[[Study, EngineSpec, Sequence[Chain], Store], Generator[Delivered, None, None]]
+# From a study, what of it is missing, and the store (to read samples, to note things) to what comes out.
+Executor = Callable[[Study, Sequence[Portion], Store], Generator[Delivered, None, None]]
 
 
 class Run:
@@ -134,23 +132,14 @@ class Run:
             done = {key for key, failed in finished.items() if not (failed and retry_errors)}
             tally = _tally(store, study, skip=finished.keys() - done)
             report = _Throttled(progress, progress_seconds)
-            for engine in dict.fromkeys(study.engines):
-                self._execute_engine(store, engine, done, executor or in_this_process, lambda one: report(tally, one))
+            portions = portions_of(study, store.problems(), done)
+            # Closed here: whatever ends the loop, what is in flight is booked while the store is open.
+            with closing((executor or in_this_process)(study, portions, store)) as delivered:
+                for made, in_flight in delivered:
+                    store.add(made.row, made.prompt, made.samples, in_flight)
+                    report(tally, made)
             report.last(tally)
             return tally.progress()
-
-    def _execute_engine(
-        self, store: Store, spec: EngineSpec, done: set[Key], executor: Executor, report: Callable[[Finished], None]
-    ) -> None:
-        """All missing attempts of the arms of one engine, which is open for just as long."""
-        chains = list(chains_of(self.study, spec, store.problems(), done))
-        if not chains:
-            return
-        # Closed here: whatever ends the loop, what is in flight is booked while the store is open.
-        with closing(executor(self.study, spec, chains, store)) as delivered:
-            for finished, in_flight in delivered:
-                store.add(finished.row, finished.prompt, finished.samples, in_flight)
-                report(finished)
 
     def close(self) -> None:
         """Close the reader, so that a writer can leave one plain file behind; reading opens it again."""
@@ -187,20 +176,23 @@ def _tally(store: Store, study: Study, skip: Set[Key] = frozenset()) -> Tally:
     return tally
 
 
-def in_this_process(
-    study: Study, spec: EngineSpec, chains: Sequence[Chain], store: Store
-) -> Generator[Delivered, None, None]:
-    """The executor that needs nobody else."""
-    with Work(study, spec) as work:
-        store.note_hardware(describe_hardware())
-        work.refuse_unfit(chains)
-        beat = Heartbeat(lambda: store.heartbeat(work.in_flight()))
-        assigned = (Assignment(chain, samples_of(store, chain)) for chain in chains)
-        try:
-            for finished in work.run(assigned, beat):
-                yield finished, work.in_flight()
-        finally:
-            store.heartbeat(work.in_flight())
+def in_this_process(study: Study, portions: Sequence[Portion], store: Store) -> Generator[Delivered, None, None]:
+    """The executor that needs nobody else. Each engine is open for just as long as its arms take."""
+    for portion in portions:
+        with Work(study, portion.engine) as work:
+            store.note_hardware(describe_hardware())
+            work.refuse_unfit(portion.chains)
+            yield from _in_this_process(work, portion, store)
+
+
+def _in_this_process(work: Work, portion: Portion, store: Store) -> Iterator[Delivered]:
+    beat = Heartbeat(lambda: store.heartbeat(work.in_flight()))
+    assigned = (Assignment(chain, samples_of(store, chain)) for chain in portion.chains)
+    try:
+        for finished in work.run(assigned, beat):
+            yield finished, work.in_flight()
+    finally:
+        store.heartbeat(work.in_flight())
 
 
 class _Throttled:

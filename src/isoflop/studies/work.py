@@ -1,6 +1,6 @@
 """Work on a study's chains with one engine: what comes out are rows for the store, whoever writes them.
 
-A run in one process writes them itself; on a cluster many workers send theirs to the one that does (`cluster.py`).
+A run in one process writes them itself; in one on many workers these send theirs to the one that does (`dispatch.py`).
 
     with Work(study, engine_spec) as work:
         for finished in work.run(assignments): store.add(...)
@@ -9,7 +9,7 @@ A run in one process writes them itself; on a cluster many workers send theirs t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +28,11 @@ from isoflop.studies.store import Key, SampleRow, Store
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A chain, and what its arms have drawn before (of a run that goes on)."""
+    """A chain, what its arms have drawn before (of a run that goes on), and whose it is of the study's portions."""
 
     chain: Chain
     samples: tuple[SampleRow, ...] = ()
+    portion: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Finished:
     samples: tuple[SampleRow, ...]
     outcome: Outcome
     charged: Cost
+
+
+Delivered = tuple[Finished, Mapping[Role, Cost]]  # an attempt, and what the unfinished ones have spent by then
 
 
 def samples_of(store: Store, chain: Chain) -> tuple[SampleRow, ...]:
