@@ -32,14 +32,23 @@ chromium:
 test: install
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Against real servers, which it starts and stops: vLLM and llama.cpp on the CPU. It needs ENGINES_MODEL (the folder of a
-# small instruction model), ENGINES_GGUF (the same as a GGUF file), ENGINES_VLLM (a virtual environment with vLLM), and
-# fails where one is missing. llama.cpp comes from PyPI, into an environment of its own.
+# Against real servers on the CPU, started and stopped by the tests: vLLM (an environment of its own), llama.cpp (another,
+# from PyPI), and the same small instruction model for both, as a folder and as a GGUF file. What is not there is made by
+# the scripts in TOOLS (5 GB in all); elsewhere name what there is: make test-engines ENGINES_VLLM=VENV ENGINES_MODEL=DIR ...
+TOOLS ?= ../shared/tools
+ENGINES_VLLM ?= $(HOME)/.cache/isoflop-vllm
+ENGINES_MODEL ?= $(HOME)/.cache/isoflop-models/qwen2.5-coder-0.5b-instruct
+ENGINES_GGUF ?= $(HOME)/.cache/isoflop-models/qwen2.5-coder-0.5b-instruct-q4.gguf
 ENGINES_LLAMA ?= .venv-llama
+ENGINES := ENGINES_VLLM=$(ENGINES_VLLM) ENGINES_MODEL=$(ENGINES_MODEL) ENGINES_GGUF=$(ENGINES_GGUF) ENGINES_LLAMA=$(ENGINES_LLAMA)
 test-engines: install
+	test -x $(ENGINES_VLLM)/bin/vllm || bash $(TOOLS)/vllm_cpu.sh $(ENGINES_VLLM)
 	test -x $(ENGINES_LLAMA)/bin/python || $(PYTHON) -m venv $(ENGINES_LLAMA)
 	$(ENGINES_LLAMA)/bin/python -m pip install --quiet xllamacpp
-	$(ONE_THREAD) ENGINES_LLAMA=$(ENGINES_LLAMA) $(BIN)/python -m pytest -m engines tests/engines tests/rewards
+	test -f $(ENGINES_GGUF) || { mkdir -p $(dir $(ENGINES_GGUF)) && $(BIN)/python $(TOOLS)/real_model.py --gguf $(ENGINES_GGUF); }
+	test -f $(ENGINES_MODEL)/config.json || \
+		{ $(BIN)/python -m pip install --quiet gguf && $(BIN)/python $(TOOLS)/real_model.py $(ENGINES_MODEL); }
+	$(ONE_THREAD) $(ENGINES) $(BIN)/python -m pytest -m engines tests/engines tests/rewards
 
 # On a real Ray cluster of three nodes on this machine, with a node, a worker and the driver killed in the middle.
 test-cluster: install

@@ -21,16 +21,28 @@ START_SECONDS = 600
 
 
 class Server:
-    """`binding` is vLLM's VLLM_CPU_OMP_THREADS_BIND: `auto`, `nobind`, or cores such as `0-1`."""
+    """`binding` is vLLM's VLLM_CPU_OMP_THREADS_BIND: `auto`, `nobind`, or cores such as `0-1`; `options` are more of
+    `vllm serve`."""
 
-    def __init__(self, venv: Path, model: str, *, eager: bool, binding: str, live: int, port: int = 8011) -> None:
+    def __init__(
+        self,
+        venv: Path,
+        model: str,
+        *,
+        eager: bool,
+        binding: str,
+        live: int,
+        options: Sequence[str] = ("--no-enable-prefix-caching",),
+        port: int = 8011,
+    ) -> None:
         self.name = f"vllm {'eager' if eager else 'compiled'}, threads {binding}"
-        self._address = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         command = [str(venv / "bin" / "vllm"), "serve", model, "--dtype", "bfloat16", "--max-model-len", "512"]
         command += ["--port", str(port), "--served-model-name", "policy", "--max-num-seqs", str(live)]
-        command += ["--no-enable-prefix-caching", *(["--enforce-eager"] if eager else [])]
+        command += [*options, *(["--enforce-eager"] if eager else [])]
         environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
         environment |= {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": binding, "HF_HUB_OFFLINE": "1"}
+        environment |= {"VLLM_SERVER_DEV_MODE": "1"}  # so that its cache of prefixes can be emptied
         self._process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -39,7 +51,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                urllib.request.urlopen(f"{self._address}/health", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
                 return self
             except OSError:
                 time.sleep(1)
@@ -78,7 +90,7 @@ class Server:
         body = {"model": "policy", "prompt": list(prompt), "max_tokens": new_tokens, "temperature": 1.0}
         data = json.dumps(body | {"logprobs": 0, "ignore_eos": True}).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self._address}/v1/completions", data, headers)
+        request = urllib.request.Request(f"{self.url}/v1/completions", data, headers)
         with urllib.request.urlopen(request, timeout=3600) as reply:
             choice = json.load(reply)["choices"][0]
         return len(choice["logprobs"]["token_logprobs"])

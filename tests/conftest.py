@@ -1,6 +1,6 @@
 """Tiny models with random weights, saved as ordinary transformers folders: no test needs a download.
 
-Fixtures: `tiny_llama_folder`, and `tiny_models`, a folder per architecture.
+Fixtures: `tiny_llama_folder`, and `tiny_models`, a folder per architecture; `policy`, a real server.
 """
 
 from __future__ import annotations
@@ -104,3 +104,16 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random Llama."""
     return save_model(tiny_configs()["llama"], tmp_path_factory.mktemp("llama") / "llama")
+
+
+@pytest.fixture(scope="session")
+def policy() -> Any:
+    """The spec of a real vLLM server that serves ENGINES_MODEL: for `make test-engines` alone."""
+    from real_servers import VllmServer, setting
+
+    from isoflop.engines.remote import Remote
+
+    model = setting("ENGINES_MODEL", "the folder of a small instruction model")
+    options = ["--dtype", "bfloat16", "--max-model-len", "1024", "--enable-prompt-tokens-details"]
+    with VllmServer(model, "policy", *options) as url:
+        yield Remote(url, "policy", tokenizer=model)

@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 
 import pytest
-from real_servers import LlamaServer, VllmServer, setting
+from real_servers import LlamaServer, setting
 
 from isoflop import api
 from isoflop.asking import Prompt
@@ -26,14 +26,6 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def vllm(model):
-    with VllmServer(
-        model, "policy", "--dtype", "bfloat16", "--max-model-len", "1024", "--enable-prompt-tokens-details"
-    ) as url:
-        yield Remote(url, "policy", tokenizer=model)
-
-
-@pytest.fixture(scope="module")
 def llama(model):
     with LlamaServer(setting("ENGINES_GGUF", "the same model as a GGUF file")) as url:
         import json
@@ -44,7 +36,7 @@ def llama(model):
         yield Remote(url, name, tokenizer=model)
 
 
-@pytest.fixture(scope="module", params=["vllm", "llama"])
+@pytest.fixture(scope="module", params=["policy", "llama"], ids=["vllm", "llama"])
 def spec(request):
     return request.getfixturevalue(request.param)
 

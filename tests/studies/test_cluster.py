@@ -4,12 +4,15 @@ The executor's book-keeping on a stand-in for Ray, in seconds; the same on a rea
 `test_ray.py` (`make test-cluster`).
 """
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 from fake_openai import FakeServer
 from fake_ray import FakeRay
 from spread_study import but_seconds, spread_study
 
-from isoflop.errors import EngineError, SpecError, StudyError
+from isoflop.errors import EngineError, MissingExtraError, SpecError, StudyError
 from isoflop.studies import cluster
 from isoflop.studies.cluster import RayExecutor
 from isoflop.studies.run import Run
@@ -73,3 +76,25 @@ def test_what_does_not_fit_is_refused(declared, tmp_path, monkeypatch, tiny_llam
             unfit.execute(executor=RayExecutor())
     assert list(unfit.attempts) == []
     assert fake.killed == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [("127.0.0.1:9", "Connection refused"), ("auto", "Could not find any running Ray instance")],
+)
+def test_a_cluster_that_is_not_there_is_named_at_once(declared, tmp_path, monkeypatch, address, reason):
+    """Ray itself tries an address where nobody listens for many minutes."""
+
+    def init(**_):
+        raise ConnectionError("Could not find any running Ray instance. Please specify the one to connect to.")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    run = Run.create(declared, tmp_path / "run")
+    with pytest.raises(StudyError, match=f"no Ray cluster at '{address}': .*{reason}.*; start one with `ray start"):
+        run.execute(executor=RayExecutor(address))
+
+
+def test_ray_is_an_extra(declared, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"needs Ray .*pip install 'isoflop\[ray\]'"):
+        Run.create(declared, tmp_path / "run").execute(executor=RayExecutor())

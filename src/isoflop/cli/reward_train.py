@@ -31,7 +31,8 @@ def train(
     out: Annotated[str, typer.Option("--out", "-o", help="Folder; a killed training goes on in it.")],
     method: Annotated[str, typer.Option("--method", help="head (logistic, frozen states), lora or full.")] = "head",
     kind: Annotated[
-        str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="the file's; a run's: outcome")
+        str | None,
+        typer.Option("--kind", help="outcome, hard, soft or exact.", show_default="the file's; a run's: outcome"),
     ] = None,
     features: Annotated[str | None, typer.Option("--features", help="logprob or path: read these, too.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", help="Repeatable.", show_default="0")] = None,

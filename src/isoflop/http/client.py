@@ -33,6 +33,7 @@ Work = Callable[[], Coroutine[Any, Any, Any]]
 Document = dict[str, Any]
 Told = TypeVar("Told")
 CONNECT_SECONDS = 10.0
+POOL_CALLS = 8  # through one pool of connections, which looks at all of its own whenever a call begins or ends
 TRIES = 5  # of a call that the server breaks off; one that is away is tried until patience ends
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.25, 20.0
 
@@ -43,12 +44,11 @@ class Client:
     def __init__(self, address: Address) -> None:
         self.address, self.root = address, address.root
         self._key = address.key()
-        self._http = httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
-            timeout=httpx2.Timeout(address.timeout_seconds, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=address.max_live),
-        )
-        self._turns = asyncio.Semaphore(address.max_live)
+        self._pools = self._opened_pools()
+        # A turn is a place in a pool; the one that was given back last has a connection that is open.
+        self._turns: asyncio.LifoQueue[httpx2.AsyncClient] = asyncio.LifoQueue()
+        for turn in range(address.max_live):
+            self._turns.put_nowait(self._pools[turn % len(self._pools)])
         self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._open = 0  # started and not yet handed out
@@ -83,11 +83,11 @@ class Client:
 
     async def get(self, path: str) -> Document:
         """A document."""
-        return await self._patiently(lambda: self._fetch("GET", path, None), Meter())
+        return await self._patiently(lambda http: self._fetch(http, "GET", path, None), Meter())
 
     async def post(self, path: str, body: Document, meter: Meter | None = None) -> Document:
         """What the server answers to a document."""
-        return await self._patiently(lambda: self._fetch("POST", path, body), meter or Meter())
+        return await self._patiently(lambda http: self._fetch(http, "POST", path, body), meter or Meter())
 
     async def stream(
         self, path: str, body: Document, begin: Callable[[], Callable[[Document], bool]], meter: Meter | None = None
@@ -95,9 +95,9 @@ class Client:
         """Give each event of the answer to what `begin` returns until that says True, then close the connection. A
         repeat begins anew: what was streamed before it counts for nothing."""
 
-        async def once() -> None:
+        async def once(http: httpx2.AsyncClient) -> None:
             take = begin()
-            async with self._answer("POST", path, body) as answer, aclosing(_events(answer)) as events:
+            async with self._answer(http, "POST", path, body) as answer, aclosing(_events(answer)) as events:
                 async for event in events:
                     if take(event):
                         return
@@ -118,7 +118,21 @@ class Client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._http.aclose()
+        for pool in self._pools:
+            await pool.aclose()
+
+    def _opened_pools(self) -> list[httpx2.AsyncClient]:
+        """Clients with a few connections each."""
+        address, certificates = self.address, httpx2.create_ssl_context()
+        return [
+            httpx2.AsyncClient(
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
+                timeout=httpx2.Timeout(address.timeout_seconds, connect=CONNECT_SECONDS, pool=None),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_CALLS),
+                verify=certificates,
+            )
+            for _ in range(-(-address.max_live // POOL_CALLS))
+        ]
 
     def _begin(self, works: dict[int, Work]) -> None:
         for number, work in works.items():
@@ -135,14 +149,23 @@ class Client:
         del self._tasks[number]
         self._done.put((number, None if task.cancelled() else task.exception() or task.result()))
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[Told]], meter: Meter) -> Told:
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """One of the calls that may be out at once, and the client it goes through."""
+        http = await self._turns.get()
+        try:
+            yield http
+        finally:
+            self._turns.put_nowait(http)
+
+    async def _patiently(self, attempt: Callable[[httpx2.AsyncClient], Awaitable[Told]], meter: Meter) -> Told:
         """Try, and try again where that is safe, after growing waits with jitter or as long as the server says."""
         began, tries = time.monotonic(), 0
         while True:
             try:
-                async with self._turns:
+                async with self._turn() as http:
                     with self._share.of(meter):
-                        return await attempt()
+                        return await attempt(http)
             except Failure as failure:
                 tries += 1
                 wait = failure.wait_seconds
@@ -153,8 +176,8 @@ class Client:
                     raise _last(failure, tries, time.monotonic() - began) from None
             await asyncio.sleep(wait)
 
-    async def _fetch(self, method: str, path: str, body: Document | None) -> Document:
-        async with self._answer(method, path, body) as answer:
+    async def _fetch(self, http: httpx2.AsyncClient, method: str, path: str, body: Document | None) -> Document:
+        async with self._answer(http, method, path, body) as answer:
             text = await answer.aread()
         try:
             found = json.loads(text)
@@ -165,11 +188,13 @@ class Client:
         return found
 
     @asynccontextmanager
-    async def _answer(self, method: str, path: str, body: Document | None) -> AsyncIterator[httpx2.Response]:
+    async def _answer(
+        self, http: httpx2.AsyncClient, method: str, path: str, body: Document | None
+    ) -> AsyncIterator[httpx2.Response]:
         """The server's answer, read as it comes; errors told as Failures."""
         where = f"{self.root}{path}"
         try:
-            async with self._http.stream(method, where, json=body) as answer:
+            async with http.stream(method, where, json=body) as answer:
                 if answer.status_code != 200:
                     said = (await answer.aread()).decode(errors="replace")
                     raise from_status(where, answer.status_code, answer.headers, self._blotted(said))

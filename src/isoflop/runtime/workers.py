@@ -84,8 +84,9 @@ def cut_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """The other way: a whole tensor in parts, as the parameter is; one of another shape is left as it is."""
     if not hasattr(parameter, "placements") or value.shape != parameter.shape:
         return value
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    assert isinstance(parameter, DTensor)
     return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 

@@ -11,6 +11,7 @@ Placement is Ray's.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from isoflop.studies.spec import Study
 from isoflop.studies.store import Store
 from isoflop.studies.work import Assignment, Delivered
 from isoflop.studies.worker import Message, Worker
+
+KNOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,17 @@ def _ray(address: str) -> Any:
         raise MissingExtraError(f"--executor ray needs Ray ({error}): pip install 'isoflop[ray]'") from None
     if not ray.is_initialized():
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level="WARNING")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            fix = "start one with `ray start --head`"
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            fix = "start one with `ray start --head --port 6379` and name it by --address HEAD:6379"
             raise StudyError(f"no Ray cluster at {address!r}: {reason}; {fix}") from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
