@@ -3,8 +3,8 @@
 `ours` is `draw_and_roll_out`: visible rows once for all thoughts of a position, each row once, n_ahead - 2 forwards.
 `separate` is the sequential form: every sequence once per thought, n_ahead + talk - 1 passes over a growing cache with
 dense masks, thoughts drawn between passes, gradients through all. It is spared what the public code computes besides.
-`published` adds that: a loss of every pass, the head applied twice in each, drawn tokens as one-hot rows times the whole
-table (forward alone, so it is a lower bound of the public code). All draw alike and end in the faithful loss.
+`published` adds that: a loss of every pass, the head applied twice in each, drawn tokens as one-hot rows times all of
+the table (forward alone, so it is a lower bound of the public code). All draw alike and end in the faithful loss.
 
     OMP_NUM_THREADS=1 python benchmarks/thought_training.py [--repeats 5] [--shapes fixture]
 
