@@ -5,7 +5,7 @@
 
 The run is synthetic: trees of the shapes that searches make, with texts as long as the laboratory's (a line a step,
 digits drawn at random, so that they do not compress better than real ones), prices and rewards drawn too. Targets:
-60 s, 1 GB, 25 MB; first paint 2 s, a tree 0.3 s, 2,000 nodes smooth (a frame of 16 ms).
+60 s, 1 GB, 25 MB; first paint 2 s, a tree 0.3 s, 2,000 nodes smooth (60 frames a second).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from statistics import median
+from typing import Any
 
 from isoflop.api import Run, study_of
 from isoflop.asking import Prompt
@@ -38,6 +40,46 @@ ARMS = [
     "mcts(simulations=16, expand=4)",
 ]
 CHROMIUM = "/usr/bin/chromium"
+OPENED = 9  # times that the page, and trees in it, are opened
+LATE = 34  # milliseconds: two frames of 60 a second
+# From asking for a tree, of a problem not unpacked before, until the frame with its panel is laid out.
+OPENING = """async ([place, arm]) => {
+  const dialog = document.getElementById('tree'), started = performance.now();
+  location.hash = `#tree/${place}/${arm}`;
+  while (!dialog.open || !dialog.querySelector('canvas[data-drawn]')) await new Promise(requestAnimationFrame);
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const taken = performance.now() - started;
+  dialog.close();
+  while (location.hash) await new Promise(requestAnimationFrame);
+  return taken;
+}"""
+# One change in each of 120 frames, as a hand would make it; the times between these frames.
+FRAMES = """(change) => new Promise((done) => {
+  const canvas = document.querySelector('#tree canvas'), between = [];
+  const button = (name) => document.querySelector(`#tree button[title^="${name}"]`);
+  const there = (step) => (step < 60 ? 1 : -1);
+  const at = { x: 450, y: 450 };
+  const changes = {
+    pan: (step) => {
+      at.x += 4 * there(step); at.y += 2 * there(step);
+      canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: at.x, clientY: at.y }));
+    },
+    zoom: (step) => {
+      const where = { clientX: 450, clientY: 450 };
+      canvas.dispatchEvent(new WheelEvent('wheel', { ...where, deltaY: -40 * there(step) }));
+    },
+    fold: (step) => { if (step % 6 === 0) button(step % 12 === 0 ? 'Fold all' : 'Unfold').click(); },
+  };
+  let last = null;
+  const tick = (now) => {
+    if (last !== null) between.push(now - last);
+    last = now;
+    if (between.length === 120) return done(between);
+    changes[change](between.length);
+    requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+})"""
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -82,38 +124,49 @@ def measure(folder: Path) -> None:
 
 
 def browse(page: Path) -> None:
-    """First paint, and how long a problem and a tree take to open."""
+    """First paint, how long trees take to open, and how smooth the largest is."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        tab = browser.new_page()
-        tab.goto(page.as_uri())
-        tab.wait_for_selector("html[data-ready]", timeout=120_000)
-        paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        opened = []
-        for place in range(5):
-            started = tab.evaluate("performance.now()")
-            tab.evaluate(f"location.hash = '#tree/{place}/6'")
-            tab.wait_for_selector("#tree[open] #node dl")
-            opened.append(tab.evaluate("performance.now()") - started)
-            tab.evaluate("document.getElementById('tree').close()")
+        paints = []
+        for _ in range(OPENED):
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            tab.goto(page.as_uri())
+            tab.wait_for_selector("html[data-ready]", timeout=120_000)
+            paints.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+            if len(paints) < OPENED:
+                tab.close()
+        print(f"first contentful paint {spread(paints)} of {OPENED} (target 2000)")
+        largest = tab.evaluate(OPENING, [0, 7])
+        opened = [tab.evaluate(OPENING, [place, 6]) for place in range(1, OPENED + 1)]
+        print(f"a tree opens in {spread(opened)} of {OPENED}; the largest in {largest:.0f} ms (target 300)")
         tab.evaluate("location.hash = '#tree/0/7'")
-        canvas = tab.locator("#tree canvas[data-drawn]")
-        canvas.wait_for()
-        frames = []
-        for key in ("-", "+") * 5:
-            tab.keyboard.press(key)
-            tab.wait_for_timeout(100)
-            frames.append(float(canvas.get_attribute("data-milliseconds") or "nan"))
-        print(
-            f"a tree of {canvas.get_attribute('data-drawn')} nodes is drawn in {sorted(frames)[5]:.1f} ms (target 16)"
-        )
-        print(
-            f"first contentful paint {paint:.0f} ms (target 2000); "
-            f"trees open in {sorted(opened)[2]:.0f} ms (target 300)"
-        )
+        tab.locator("#tree canvas[data-drawn]").wait_for()
+        tab.mouse.move(450, 450)
+        tab.mouse.down()  # what drags is down all the while
+        print("between frames of the largest tree (target 17 ms: 60 a second):")
+        for change in ("pan", "zoom", "fold"):
+            print(f"  the whole in sight, {change}: {frames(tab, change)}")
+        for _ in range(12):
+            tab.keyboard.press("+")
+        tab.keyboard.press("Home")
+        print(f"  close by, pan: {frames(tab, 'pan')}")
         browser.close()
+
+
+def spread(milliseconds: list[float]) -> str:
+    """Median and worst."""
+    return f"{median(milliseconds):.0f} ms, at most {max(milliseconds):.0f},"
+
+
+def frames(tab: Any, change: str) -> str:
+    """Times between the frames of one kind of change; the nodes drawn in the last one, and the script's part of it."""
+    between = tab.evaluate(FRAMES, change)
+    canvas = tab.locator("#tree canvas")
+    late = sum(each > LATE for each in between) / len(between)
+    drawn, own = canvas.get_attribute("data-drawn"), canvas.get_attribute("data-milliseconds")
+    return f"{spread(between)} {100 * late:.0f} % over {LATE}; last drew {drawn} nodes in {own} ms of script"
 
 
 def synthetic(folder: Path, problems: int, lines: int) -> Path:

@@ -1,6 +1,7 @@
 """A headless Chromium, where there is one."""
 
 import shutil
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -45,3 +46,13 @@ def opened_page(browser, address, **context):
         page.goto(address)
         page.wait_for_selector("html[data-ready]")
         yield page
+
+
+def eventually(read, wanted):
+    """Read until it is what is wanted (a value, or what a function says yes to): a page answers when it can."""
+    accepts = wanted if callable(wanted) else lambda found: found == wanted
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while not accepts(found := read()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert accepts(found), found
+    return found

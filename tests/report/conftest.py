@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+from dataclasses import astuple
 
 import pytest
 
 from isoflop.api import Run, study_of
+from isoflop.thought import Thought
 
 HOSTILE = [
     "<script>document.title = 'owned'</script>\n",
@@ -31,12 +33,14 @@ def made(folder, questions, **declared):
 
 
 def poison(folder):
-    """Let the model have said hostile things: the steps' texts are replaced in the store."""
+    """Let the model have said and thought hostile things: the steps' texts are replaced in the store."""
     with sqlite3.connect(folder / "isoflop.db") as connection:
         rows = connection.execute("SELECT rowid, tree FROM attempts").fetchall()
         for place, (rowid, text) in enumerate(rows):
             tree = json.loads(text)
             tree["text"] = [HOSTILE[(place + node) % len(HOSTILE)] for node in range(len(tree["text"]))]
+            thought = Thought(0, (1, 2), HOSTILE[place % len(HOSTILE)], 0.25, "<b>", "mixed")
+            tree["thoughts"] = [[astuple(thought)] for _ in tree["text"]]
             connection.execute("UPDATE attempts SET tree=? WHERE rowid=?", (json.dumps(tree), rowid))
     connection.close()
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.report.browser import opened_browser, opened_page, skip_without_one
+from tests.report.browser import eventually, opened_browser, opened_page, skip_without_one
 from tests.report.conftest import HOSTILE, made
 
 from isoflop.report.answer import Pairs, answers
@@ -38,6 +38,8 @@ def shared(browser, address):
 def page(shared):
     shared.evaluate("location.hash = ''")
     shared.evaluate("for (const one of document.querySelectorAll('dialog')) one.close()")
+    eventually(lambda: shared.evaluate("location.hash"), "")  # wait_for_function would evaluate, which is forbidden
+    eventually(shared.locator("dialog[open]").count, 0)
     return shared
 
 
@@ -51,6 +53,17 @@ def told(hostile):
 
 def plain(text):
     return text.replace("\u00a0", " ")
+
+
+def the_sentence(page):
+    return plain(page.locator("#sentence").inner_text())
+
+
+def sees(page, problem, place):
+    """Open a problem and wait for its own cards: what another one showed is gone by then."""
+    page.evaluate(f"location.hash = '#problem/{place}'")
+    page.locator("#problem h1", has_text=problem.id).wait_for()
+    page.locator("#problem .card").first.wait_for()
 
 
 def test_it_loads_and_sends_nothing_and_lets_nothing_run(page, address):
@@ -76,13 +89,13 @@ def test_it_loads_and_sends_nothing_and_lets_nothing_run(page, address):
 
 
 def test_the_slider_says_what_was_worked_out_for_its_budget(page, told):
-    sentence, slider = page.locator("#sentence"), page.locator("#budget")
+    slider = page.locator("#budget")
     page.get_by_role("button", name="FLOPs", exact=True).click()
     slider.focus()
     slider.press("End")
-    assert plain(sentence.inner_text()) == told["flops"][-1].sentence
+    eventually(lambda: the_sentence(page), told["flops"][-1].sentence)
     slider.press("Home")
-    assert "No arm is within" in sentence.inner_text()
+    eventually(lambda: the_sentence(page), lambda text: "No arm is within" in text)
     slider.press("ArrowRight")
     seen = page.evaluate("""() => {
       const input = document.getElementById('budget');
@@ -103,33 +116,59 @@ def test_the_slider_says_what_was_worked_out_for_its_budget(page, told):
 @pytest.mark.parametrize(("name", "key"), [("Tokens", "tokens"), ("Money", "money"), ("FLOPs", "flops")])
 def test_a_budget_can_be_counted_otherwise(page, told, name, key):
     page.get_by_role("button", name=name, exact=True).click()
-    assert plain(page.locator("#sentence").inner_text()) == told[key][-1].sentence
-    assert [plain(line) for line in page.locator("#details p").all_inner_texts()] == list(told[key][-1].details)
+    eventually(lambda: the_sentence(page), told[key][-1].sentence)
+    details = page.locator("#details p")
+    eventually(lambda: [plain(line) for line in details.all_inner_texts()], list(told[key][-1].details))
 
 
 def test_arms_can_be_left_out_and_the_scale_changed(page, hostile):
-    traces = "document.querySelector('[data-chart=curve]').data.length"
-    before = page.evaluate(traces)
+    page.locator("[data-chart=curve] .main-svg").first.wait_for()
+
+    def traces():
+        return page.evaluate("document.querySelector('[data-chart=curve]').data.length")
+
+    def scale():
+        return page.evaluate("document.querySelector('[data-chart=curve]').layout.xaxis.type")
+
+    before = traces()
     [label] = [label for label in hostile.study.labels if label.startswith("beam")]
     box = page.get_by_role("checkbox", name=label)
     box.uncheck()
-    assert page.evaluate(traces) == before - 1
+    eventually(traces, before - 1)
     box.check()
+    eventually(traces, before)
     page.get_by_role("button", name="Linear").click()
-    assert page.evaluate("document.querySelector('[data-chart=curve]').layout.xaxis.type") == "linear"
+    eventually(scale, "linear")
     page.get_by_role("button", name="Log", exact=True).click()
+    eventually(scale, "log")
+
+
+def test_a_point_says_what_it_is_when_it_is_pointed_at(page, hostile):
+    curve = page.locator("[data-chart=curve]")
+    curve.scroll_into_view_if_needed()
+    said = set()
+    for point in curve.locator(".scatterlayer .points path").all():
+        page.mouse.move(0, 0)
+        eventually(curve.locator(".hovertext").count, 0)
+        box = point.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        curve.locator(".hovertext").first.wait_for()
+        text = curve.locator(".hoverlayer").text_content()
+        assert "FLOPs" in text
+        said |= {label for label in hostile.study.labels if label in text}
+    assert len(said) > 1  # arms that stand on one another speak as one
+    page.mouse.move(0, 0)
 
 
 def test_the_table_sorts_and_is_copied_as_shown(page, hostile):
     table = page.locator("#table .table").first
     table.get_by_role("button", name="tokens", exact=True).click()
-    heads = table.locator("thead th").all()
-    [column] = [place for place, head in enumerate(heads) if head.get_attribute("aria-sort") == "descending"]
-    assert heads[column].inner_text() == "tokens"
-    cells = [
-        float(row.locator("th, td").nth(column).inner_text().replace(",", ""))
-        for row in table.locator("tbody tr").all()
-    ]
+    table.locator("th[aria-sort=descending]", has_text="tokens").wait_for()
+    column = table.locator("thead th").all_inner_texts().index("tokens")
+    cells = table.locator("tbody").evaluate(
+        "(body, column) => [...body.rows].map((row) => Number(row.cells[column].textContent.replaceAll(',', '')))",
+        column,
+    )
     assert cells == sorted(cells, reverse=True)
     copied = {}
     for name in ("CSV", "Markdown", "LaTeX"):
@@ -150,29 +189,30 @@ def test_problems_are_filtered_sorted_and_found(page, hostile):
     wanted = {problem.id for problem in hostile.problems} & right[last] - right[first]
     page.get_by_label(f"{last}: show").select_option("right")
     page.get_by_label(f"{first}: show").select_option("wrong")
-    shown = page.locator("#problems .rows .id").all_inner_texts()
-    assert {name[:12] for name in shown} == {name[:12] for name in wanted}
+    ids, rows = page.locator("#problems .rows .id"), page.locator("#problems .rows .row")
+    ends = {name.rpartition("/")[2] for name in wanted}  # what all ids begin with is left out
+    eventually(lambda: set(ids.all_inner_texts()), ends)
     page.get_by_role("button", name="Clear").click()
-    assert page.locator("#problems .rows .row").count() == len(hostile.problems)
+    eventually(rows.count, len(hostile.problems))
     page.get_by_role("searchbox").fill("RIGHT TO LEFT")
-    assert page.locator("#problems .rows .row").count() == 1
+    eventually(rows.count, 1)
     page.get_by_role("button", name="Clear").click()
     page.get_by_label("Order of problems").select_option("hardest")
-    solved = [row.locator(".cell.right").count() for row in page.locator("#problems .rows .row").all()]
-    assert solved == sorted(solved)
+    solved = "(rows) => rows.map((row) => row.querySelectorAll('.cell.right').length)"
+    eventually(lambda: rows.evaluate_all(solved), sorted(rows.evaluate_all(solved)))
 
 
 def test_a_problem_shows_its_arms_side_by_side(page, hostile):
     page.locator("#problems .rows .row").first.click()
     dialog = page.locator("#problem")
     dialog.locator(".card").first.wait_for()
-    assert dialog.locator(".card").count() == len(hostile.study.labels)
+    eventually(dialog.locator(".card").count, len(hostile.study.labels))
     title = dialog.locator("h1").inner_text()
     dialog.get_by_label("Next problem").click()
     dialog.locator(f"h1:not(:text-is('{title}'))").wait_for()
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
-    page.wait_for_function("location.hash === ''")  # the address follows a moment later
+    eventually(lambda: page.evaluate("location.hash"), "")  # the address follows a moment later
 
 
 def test_a_tree_is_walked_with_the_keyboard(page, hostile):
@@ -185,32 +225,48 @@ def test_a_tree_is_walked_with_the_keyboard(page, hostile):
     def facts():
         return dict(zip(panel.locator("dt").all_inner_texts(), panel.locator("dd").all_inner_texts(), strict=True))
 
+    def depth():
+        return facts()["Depth"]
+
     node = record.nodes[record.candidates[record.chosen].node]
-    assert facts()["Depth"] == str(node.depth)
+    eventually(depth, str(node.depth))
     assert facts()["Reward"] == f"{node.reward:.3f}"
     assert facts()["Tokens"] == str(len(node.step.tokens))
+    assert "before token 0, weight 0.250: <b> became mixed" in panel.locator(".thoughts").inner_text()
     for _ in range(node.depth - 1):
         page.keyboard.press("ArrowLeft")
     top = node
     while top.parent is not None:
         top = record.nodes[top.parent]
-    assert facts()["Depth"] == "1"
+    eventually(depth, "1")
     width = sum(each.parent == record.nodes.index(top) for each in record.nodes)
     assert facts()["Width below"] == str(width)
     page.keyboard.press("Enter")  # fold, and unfold by walking on
     page.keyboard.press("ArrowRight")
     page.keyboard.press("w")
-    assert facts()["Depth"] == str(node.depth)
+    eventually(depth, str(node.depth))
     page.keyboard.press("+")
-    painted = page.evaluate("""() => {
+    colours = """() => {
       const canvas = document.querySelector('#tree canvas');
       return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size;
-    }""")
-    assert painted > 10  # not blank
+    }"""
+    eventually(lambda: page.evaluate(colours), lambda found: found > 10)  # not blank
     page.get_by_label("Search shown").select_option(index=0)
     page.locator("#tree canvas[aria-label*='self_consistency']").wait_for()
     page.keyboard.press("Escape")
-    assert not page.locator("#tree").is_visible()
+    page.locator("#tree").wait_for(state="hidden")
+
+
+def test_who_goes_on_while_a_dialog_closes_arrives(page, hostile):
+    page.evaluate("location.hash = '#tree/0/4'")
+    page.locator("#tree #node dl").wait_for()
+    page.evaluate("""() => {
+      const tree = document.getElementById('tree');
+      tree.addEventListener('close', () => { location.hash = '#tree/1/4'; }, { capture: true, once: true });
+      tree.close();
+    }""")  # the address changes just before the page hears that the dialog was closed
+    page.locator("#tree h1", has_text=hostile.problems[1].id).wait_for()
+    assert page.evaluate("location.hash") == "#tree/1/4"
 
 
 def test_a_tree_of_two_thousand_nodes_is_drawn_whole(browser, tmp_path):
@@ -223,19 +279,19 @@ def test_a_tree_of_two_thousand_nodes_is_drawn_whole(browser, tmp_path):
             page.keyboard.press("ArrowDown")
         page.keyboard.press("+")
         page.locator("#node dl").wait_for()
-        assert page.locator("#node dd").nth(1).inner_text() == "1"
+        eventually(page.locator("#node dd").nth(1).inner_text, "1")
         assert page.errors == []
 
 
 def test_hostile_text_is_shown_and_never_run(page, hostile, address):
     shown = ""
-    for place in range(len(hostile.problems)):
-        page.evaluate(f"location.hash = '#problem/{place}'")
-        page.locator("#problem .card").first.wait_for()
+    for place, problem in enumerate(hostile.problems):
+        sees(page, problem, place)
         shown += page.locator("#problem").inner_text()
         page.evaluate(f"location.hash = '#tree/{place}/4'")
-        page.locator("#tree #node dl").wait_for()
+        page.locator("#tree #node .thoughts").wait_for()
         page.evaluate("document.getElementById('tree').close()")
+        eventually(lambda: page.evaluate("location.hash"), f"#problem/{place}")
     assert HOSTILE[0].strip() in shown
     assert "onerror=" in shown
     assert "⟨U+202E⟩" in shown
@@ -252,18 +308,23 @@ def test_hostile_text_is_shown_and_never_run(page, hostile, address):
 def test_dark_phone_and_print(browser, address):
     colour = "getComputedStyle(document.body).backgroundColor"
     with opened_page(browser, address, color_scheme="dark", viewport={"width": 390, "height": 844}) as page:
-        assert sum(map(int, page.evaluate(colour)[4:-1].split(", "))) < 150
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+
+        def light():
+            return sum(map(int, page.evaluate(colour)[4:-1].split(", ")))
+
+        eventually(light, lambda found: found < 150)
+        sticking = "document.documentElement.scrollWidth - 390"
+        eventually(lambda: page.evaluate(sticking), lambda pixels: pixels <= 0)  # nothing sticks out
         page.get_by_label("Change between light and dark").click()
-        assert sum(map(int, page.evaluate(colour)[4:-1].split(", "))) > 600
+        eventually(light, lambda found: found > 600)
         page.evaluate("location.hash = '#tree/0/4'")
         page.locator("#node dl").wait_for()
         box = page.locator("#node").bounding_box()
         assert box["width"] <= 390
         page.evaluate("document.getElementById('tree').close()")
         page.emulate_media(media="print")
-        assert not page.locator("header.bar").is_visible()
-        assert page.locator("#sentence").is_visible()
+        page.locator("header.bar").wait_for(state="hidden")
+        page.locator("#sentence").wait_for()
         assert page.errors == []
 
 

@@ -108,7 +108,7 @@ def test_the_page_follows_a_study_that_is_killed_and_goes_on(study, tmp_path):
             first.kill()
             first.wait()
             subprocess.run(study, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-            page.get_by_text("of 24 problems").first.wait_for()  # a sentence: the arms are complete
+            page.locator("#sentence", has_text="of 24 problems").wait_for()  # the arms are complete
             assert before is None or before > 0
             assert page.evaluate("window.kept") == "the same document"  # it was not loaded again
             page.locator("#status", has_text="not running").wait_for()

@@ -28,7 +28,7 @@ Cost = Callable[[ArmSummary], float | None]
 _CURVE_LOOKS = {
     "pass@k": ("#332288", "o", "-"),
     "weighted@k": ("#117733", "D", "-"),
-    "best@k": ("#882255", "v", "-."),
+    "best@k": ("#0077AA", "v", "-."),
     "maj@k": ("#CC6677", "^", "--"),
 }
 

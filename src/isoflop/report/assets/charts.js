@@ -1,11 +1,12 @@
 // Charts, drawn by Plotly in the page's colours. They show what the summary holds and compute nothing.
 
 const charts = { plotly: null, drawn: new Map() };
+// Measures are not arms, but are drawn as arms are: a colour for light and one for dark pages, a marker, a dash.
 const MEASURES = {
-  "pass@k": ["#332288", "circle", "solid"],
-  "weighted@k": ["#117733", "diamond", "solid"],
-  "best@k": ["#882255", "triangle-down", "dashdot"],
-  "maj@k": ["#CC6677", "triangle-up", "dash"],
+  "pass@k": { colour: "#332288", dark: "#a79be0", marker: "o", dash: "solid" },
+  "weighted@k": { colour: "#117733", dark: "#63b57c", marker: "D", dash: "solid" },
+  "best@k": { colour: "#0077AA", dark: "#66c2e8", marker: "v", dash: "dashdot" },
+  "maj@k": { colour: "#CC6677", dark: "#dd8f9b", marker: "^", dash: "dash" },
 };
 // Roles are not arms: they have colours of their own.
 const ROLES = { policy: "#7d8794", thought: "#b58a3c", reward: "#5f9ea0" };
@@ -253,7 +254,7 @@ function drawCompute() {
         x: listed.map((arm) => arm.naive_flops / axis.size), y: labels, mode: "markers", marker: { symbol: "line-ns-open", size: 16, color: theme.of("soft"), line: { width: 1.5 } },
         text: listed.map((arm) => `sharing nothing: ${flopsText(arm.naive_flops)}`), hovertemplate: "%{text}<extra></extra>",
       };
-      return { traces: [...bars, naive], layout: { barmode: "stack", bargap: 0.35, xaxis: { name: axis.label, showgrid: true, rangemode: "tozero" }, yaxis: { showgrid: false } } };
+      return { traces: [...bars, naive], layout: { barmode: "stack", bargap: 0.35, xaxis: { name: axis.label, showgrid: true, tickformat: ",", rangemode: "tozero" }, yaxis: { showgrid: false } } };
     }));
 }
 
@@ -267,16 +268,13 @@ function drawEvidence() {
   const sampled = pools.length
     ? pools.map((pool, place) => h("figure", {},
       h("figcaption", {}, `From the samples of ${pool.arms.join(", ")}`),
-      h("p", { class: "swatches" }, pool.curves.map((curve) => h("span", { class: "swatch decode", style: { cssText: `--role:${measureColour(curve.measure)}` } }, h("i", { "aria-hidden": "true" }), curve.measure))),
+      h("p", { class: "swatches" }, pool.curves.map((curve) => h("span", { class: "arm" }, mark(MEASURES[curve.measure]), curve.measure))),
       figure(`pool${place}`, "Accuracy by number of samples", 340, () => poolFigure(view.summary.pools[place]))))
     : [h("p", { class: "note" }, "No arm without an end of its own drew whole samples.")];
   show(at("evidence"), h("div", { class: "two" },
     h("div", {}, h("h2", {}, "Can the reward be believed?"), judged),
     h("div", {}, h("h2", {}, "One pool of samples, every k"), h("p", { class: "lead" }, "pass@k: some sample is right. The others: the answer that is chosen is."), sampled)));
 }
-
-// A measure's colour, or its twin for dark pages.
-const measureColour = (measure) => (theme.dark ? { "pass@k": "#a79be0", "weighted@k": "#63b57c", "best@k": "#c58aa6", "maj@k": "#dd8f9b" } : {})[measure] || MEASURES[measure][0];
 
 function calibrationFigure() {
   const arms = view.summary.calibrations.filter((one) => !view.hidden.has(one.arm));
@@ -296,7 +294,7 @@ function calibrationFigure() {
 
 function poolFigure(pool) {
   const traces = pool.curves.flatMap((curve) => {
-    const colour = measureColour(curve.measure), [, symbol, dash] = MEASURES[curve.measure];
+    const measure = MEASURES[curve.measure], colour = theme.colour(measure), { dash } = measure, symbol = plotlySymbol(measure);
     const bars = curve.bars.map(([k, low, high]) => ({ k, low, high, value: curve.accuracy[k - 1] }));
     return [
       { x: pool.k, y: curve.accuracy.map((value) => 100 * value), mode: "lines", line: { color: colour, width: 1.6, dash }, hoverinfo: "skip" },

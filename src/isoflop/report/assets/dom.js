@@ -35,3 +35,6 @@ function choice(label, options, chosen, onchoose) {
     }, text));
   return h("div", { class: "choice", role: "group", "aria-label": label }, buttons);
 }
+
+// The button that closes a dialog.
+const closer = (id) => h("button", { type: "button", class: "quiet", "aria-label": "Close", title: "Close", onclick: () => at(id).close() }, "✕");

@@ -30,8 +30,11 @@ function drawAll() {
   requestAnimationFrame(() => { drawPanels(); drawCompute(); drawEvidence(); drawProblems(); drawAbout(); route(); });
 }
 
+let routed = ""; // the address that is shown now
+
 // #problem/12 and #tree/12/3 can be linked to, and the browser's back button closes what was opened.
 function route() {
+  routed = location.hash;
   const [kind, place, index] = location.hash.slice(1).split("/");
   if (kind !== "tree" && at("tree").open) at("tree").close();
   if (kind === "problem") openProblem(Number(place));
@@ -39,11 +42,13 @@ function route() {
   else if (at("problem").open) at("problem").close();
 }
 
+// A dialog says a frame later that it was closed. Where a reader has gone on by then, the new address stays.
 function closing(id, back) {
   at(id).addEventListener("close", () => {
-    const hash = back();
     if (view.stale && !at("problem").open && !at("tree").open) drawAll();
-    if (location.hash.startsWith(`#${id}/`)) history.replaceState(null, "", hash || location.pathname + location.search);
+    if (at(id).open || location.hash !== routed || !routed.startsWith(`#${id}/`)) return;
+    history.replaceState(null, "", back() || location.pathname + location.search);
+    routed = location.hash;
   });
 }
 

@@ -40,7 +40,7 @@ function problemBar(place, problem) {
   return h("div", { class: "dialog-bar" },
     h("h1", { id: "problem-title" }, `Problem ${oneLine(problem.id, 40)}`),
     go(-1, "←", "Previous problem"), go(1, "→", "Next problem"),
-    h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => at("problem").close() }, "✕"));
+    closer("problem"));
 }
 
 const outcomeWord = { correct: "right", wrong: "wrong", no_answer: "no answer", unverifiable: "not verifiable", ungraded: "not graded", error: "failed" };

@@ -10,7 +10,7 @@ const WANTED = [
   ["", "any"], ["right", "right"], ["wrong", "wrong"], ["unscored", "unscored"], ["stopped", "stopped"],
 ];
 
-const grid = { search: "", order: "disagreement", wanted: new Map(), rows: [], shown: 0 };
+const grid = { search: "", order: "disagreement", wanted: new Map(), rows: [], shown: 0, idStart: 0 };
 
 const outcomesOf = (cell) => [...cell].filter((_, place) => place % 2 === 0);
 const stopsOf = (cell) => [...cell].filter((_, place) => place % 2 === 1);
@@ -67,7 +67,7 @@ function cellNode(cell, arm) {
 function rowNode({ problem, place }) {
   const { arms } = view.summary;
   return h("a", { class: "row", href: `#problem/${place}`, style: { cssText: `--arms:${arms.length}` } },
-    h("span", { class: "id" }, oneLine(problem.id, 16)),
+    h("span", { class: "id", title: oneLine(problem.id, 200) }, oneLine(problem.id.slice(grid.idStart), 16)),
     h("span", { class: "question", dir: "auto" }, oneLine(problem.question, 160)),
     problem.cells.map((cell, arm) => cellNode(cell, arms[arm])));
 }
@@ -105,8 +105,15 @@ function filterNode(arm, place) {
     }, WANTED.map(([value, text]) => h("option", { value, selected: value === wanted }, text))));
 }
 
+// How much of every id is the same: the name of the problem set, which says nothing in a list of its problems.
+function sharedStart(ids) {
+  const start = ids.length ? ids[0].slice(0, ids[0].lastIndexOf("/") + 1) : "";
+  return ids.every((id) => id.startsWith(start)) ? start.length : 0;
+}
+
 function drawProblems() {
   const { arms } = view.summary;
+  grid.idStart = sharedStart(view.summary.problems.map((problem) => problem.id));
   const heads = h("div", { class: "row heads", style: { cssText: `--arms:${arms.length}` } },
     h("span", { class: "id" }), h("span", { class: "question" }, h("span", { class: "hint" }, "Under each arm: show only problems where it is …")),
     arms.map(filterNode));

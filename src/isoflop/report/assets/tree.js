@@ -7,11 +7,19 @@ const FATES = { g: "", v: "●", c: "◉", a: "○", k: "✂", p: "×", s: "‖"
 const explorer = { attempt: null, tree: null, layout: null, folded: new Set(), node: 0, scale: 1, x: 0, y: 0, path: new Set(), frame: 0 };
 
 async function openTree(place, index) {
-  const data = await source.problem(place);
+  const asked = location.hash, dialog = at("tree");
+  let data;
+  try {
+    data = await source.problem(place);
+  } catch (error) {
+    show(dialog, h("div", { class: "dialog-bar" }, h("h1", { id: "tree-title" }, "No tree"), closer("tree")),
+      h("p", { class: "ask note" }, `This problem cannot be read: ${error.message}`));
+    if (!dialog.open) dialog.showModal();
+    return;
+  }
   const attempt = data.attempts[index];
-  if (!attempt || !attempt.tree) return;
+  if (!attempt || !attempt.tree || location.hash !== asked) return; // the reader has gone on while it was unpacked
   Object.assign(opened, { place, data });
-  const dialog = at("tree");
   const arm = view.summary.arms[attempt.arm];
   Object.assign(explorer, { attempt, arm, index, tree: attempt.tree, texts: data.texts, folded: new Set(), path: pathTo(attempt.tree, attempt.chosen) });
   explorer.layout = layoutTree(explorer.tree, explorer.folded);
@@ -36,7 +44,7 @@ function treeBar(place, data) {
     h("select", { "aria-label": "Search shown", onchange: (event) => { location.hash = `#tree/${place}/${event.target.value}`; } }, options),
     button("−", "Zoom out", () => zoomBy(1 / 1.3)), button("+", "Zoom in", () => zoomBy(1.3)), button("Fit", "Fit the whole tree", () => { fitTree(); drawTree(); }),
     button("Fold", "Fold all but the chosen path", foldAll), button("Unfold", "Unfold all", () => { explorer.folded.clear(); relaid(); }),
-    button("✕", "Close", () => at("tree").close()));
+    closer("tree"));
 }
 
 function canvasNode() {
@@ -288,6 +296,6 @@ function nodeFacts(node) {
 function thoughtsOf(node) {
   const own = explorer.tree.thoughts ? explorer.tree.thoughts[node] : null;
   if (!own) return null;
-  return h("details", { open: true }, h("summary", {}, `${own.length} thoughts`), h("ol", { class: "thoughts" }, own.map(([place, text, weight, plainly, mixed]) =>
+  return h("details", { open: true }, h("summary", {}, own.length === 1 ? "1 thought" : `${own.length} thoughts`), h("ol", { class: "thoughts" }, own.map(([place, text, weight, plainly, mixed]) =>
     h("li", {}, h("span", { class: "hint" }, `before token ${place}, weight ${threeDigits(weight)}${plainly === mixed ? "" : `: ${oneLine(plainly, 20)} became ${oneLine(mixed, 20)}`}`), modelText(explorer.texts[text])))));
 }
