@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class Server:
         )
 
     def __enter__(self) -> Server:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the server ends with us
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
