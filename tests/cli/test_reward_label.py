@@ -65,6 +65,7 @@ def test_what_gave_no_label_is_said_with_the_reason(isoflop, drawing):
     ("more", "message"),
     [
         (["--kind", "soft"], "--kind soft is made of completions"),
+        (["--kind", "exact"], "which steps are right, and jsonl("),
         (["--kind", "sofd", "--completions", "2"], "did you mean 'soft'?"),
         (["--first-error", "binary"], "add, say, --completions 4"),
         (["--first-error", "halves", "--completions", "2"], "first_error"),

@@ -79,7 +79,7 @@ def test_a_trace_is_thought_after_the_last_token_seen_and_cut_or_filled_up(folde
     thoughts = [{"at": 3, "text": "t1 t2 t3"}, {"at": 11, "text": "t4"}]
     path.write_text(json.dumps({"text": "a1 b5 c2 = r2", "thoughts": thoughts}))
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    batch = Windows(tokenizer, read_documents(str(path)), 5, 0).batch(0, 1)
+    batch = Windows(tokenizer, read_documents(str(path)), 5, 0).batch([0])
     tokens, cut = packed(batch.traces, 2, 2, filler=2)
 
     assert [trace.place for trace in batch.traces[0]] == [0, 3]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -93,16 +94,20 @@ def test_bfloat16_multiplies_and_the_weights_stay_in_float32(settings):
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
 
 
+def generators(texts, seed=0):
+    return [np.random.default_rng((seed, number)) for number in range(len(texts))]
+
+
 def test_places_to_think_at():
     texts, real = [["a", "\n", "b", ".\n"], ["\n", "c"]], torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    anchors, used = parse_positions("boundary").anchors(texts, real, (0,))
+    anchors, used = parse_positions("boundary").anchors(texts, real, generators(texts))
     assert (anchors.tolist(), used.tolist()) == ([[1], [0]], [[True], [True]])
-    anchors, used = parse_positions("all").anchors(texts, real, (0,))
+    anchors, used = parse_positions("all").anchors(texts, real, generators(texts))
     assert (anchors.tolist(), used.tolist()) == ([[0, 1, 2], [0, 0, 0]], [[True] * 3, [True, False, False]])
-    anchors, used = parse_positions("random(2)").anchors(texts, real, (0,))
+    anchors, used = parse_positions("random(2)").anchors(texts, real, generators(texts))
     assert used.tolist() == [[True, True], [True, False]]
     texts = [["a", " =", " ", "5", "\n"], ["b", " =", " 7", "= "]]
-    anchors, used = parse_positions("boundary('= ')").anchors(texts, torch.ones(2, 5), (0,))
+    anchors, used = parse_positions("boundary('= ')").anchors(texts, torch.ones(2, 5), generators(texts))
     assert (anchors.tolist(), used.tolist()) == ([[2, 0], [1, 3]], [[True, False], [True, True]])
     for wrong in ("everywhere", "random(0)", "random", "boundary()", "boundary('')"):
         with pytest.raises(SpecError, match="is unknown; allowed: all, boundary"):
@@ -115,7 +120,7 @@ def test_no_place_to_think_has_padding_at_it_or_after_it(spelling, lengths, seed
     texts, real = [["\n"] * length for length in lengths], torch.zeros(len(lengths), 9)
     for row, length in enumerate(lengths):
         real[row, :length] = 1
-    anchors, used = parse_positions(spelling).anchors(texts, real, (seed,))
+    anchors, used = parse_positions(spelling).anchors(texts, real, generators(texts, seed))
 
     for row, length in enumerate(lengths):
         places = anchors[row][used[row]].tolist()

@@ -112,3 +112,34 @@ def test_the_plan_is_within_reason_of_what_is_taken(ran):
         assumed = replace(assumptions_from(run), agreement=0.8**STEPS)  # the share that is right
         [outcome] = plan_study(run.study, assumptions=assumed).compare_with(run)
         assert 1 / most < outcome.ratio < most
+
+
+PROBLEMS_WITH_ORACLE = {
+    "problems": "hiddenops(n_steps=[3], n=6)",
+    "split": "train",
+    "model": "local('lab:base', context_tokens=256, memory_gb=0.2, threads=1)",
+    "prompt": "plain(step_end=['= '], answer_prefix='\\n#### ')",
+    "sampling": "sampling(max_tokens=120, answer_tokens=4)",
+}
+
+
+def test_exact_labels_are_right_as_far_as_the_solution_is(tmp_path):
+    run = Run.create(study_from_dict({**PROBLEMS_WITH_ORACLE, "strategy": "self_consistency(n=4)"}, "s"), tmp_path)
+    run.execute()
+    wanted = {record.problem.id: record.problem.meta["solution"] for record in run.attempts}
+    found = []
+    for solution in RunLabels(run, "exact"):
+        text = ""
+        for step in solution.steps:
+            text += step.text
+            last = step is solution.steps[-1]
+            right = text.rstrip("\n") == wanted[solution.problem] if last else wanted[solution.problem].startswith(text)
+            assert step.label == float(right)
+            found.append(step.label)
+        assert solution.labels[-1] == float(solution.correct)
+    assert {0.0, 1.0} == set(found)
+
+
+def test_exact_labels_are_refused_where_nobody_knows_right_steps(ran):
+    with pytest.raises(StudyError, match="knows no right steps, which exact labels are made of"):
+        RunLabels(ran("best_of_n(n=2)", problems=1), "exact")

@@ -24,11 +24,11 @@ from isoflop.reward_training.sources import read_solutions
 from isoflop.reward_training.train_classifier import open_classifier
 from isoflop.reward_training.train_model import train_model
 from isoflop.reward_training.train_options import ModelOptions, ModelTraining
-from isoflop.reward_training.train_workers import shares
 from isoflop.rewards.base import RewardContext
 from isoflop.rewards.encode import Encoder
 from isoflop.rewards.format import TRL
 from isoflop.runtime.loading import load_tokenizer
+from isoflop.runtime.workers import shares
 from isoflop.stats.discrimination import auc
 
 QUICK = ModelOptions(learning_rate=5e-3, epochs=2, patience=2, batch_solutions=10, at_once=4)

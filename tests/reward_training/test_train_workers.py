@@ -1,16 +1,13 @@
 """Two real processes over gloo train as one does; from what they leave when one is killed any number goes on."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from two_workers import SECONDS, end_badly, finish, start_two
 
 from isoflop.reward_training import train_loop
 from isoflop.reward_training.labels import write_labels
@@ -20,31 +17,10 @@ from isoflop.reward_training.train_options import ModelOptions, ModelTraining
 OPTIONS = ModelOptions(
     learning_rate=1e-3, epochs=3, patience=3, batch_solutions=5, at_once=2, save_every=1, lora_rank=4
 )
-SECONDS = 400
 
 
 def start(out, labels, policy, training):
-    """Two workers, with what a launcher tells them."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    script = Path(__file__).with_name("train_worker.py")
-    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, str(script), str(out), str(labels), str(policy), repr(training)],
-            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-
-
-def finish(workers):
-    for worker in workers:
-        _, told = worker.communicate(timeout=SECONDS)
-        assert worker.returncode == 0, told
+    return start_two(Path(__file__).with_name("train_worker.py"), out, labels, policy, repr(training))
 
 
 def losses(out):
@@ -96,9 +72,7 @@ def test_a_worker_that_is_killed_leaves_a_checkpoint_that_one_process_goes_on_wi
     while saved(tmp_path / "two") < 8 and time.monotonic() < until and first.poll() is None:
         time.sleep(0.005)
     second.send_signal(signal.SIGKILL)
-    for worker in (first, second):
-        worker.communicate(timeout=SECONDS)
-        assert worker.returncode != 0  # the first one cannot go on alone
+    end_badly((first, second))
     assert saved(tmp_path / "two") >= 8
     assert not (tmp_path / "two" / "summary.json").exists()
     train_model(labels, str(policy), tmp_path / "two", training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,11 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
+
+
+def speaks() -> bool:
+    """Of several workers that train together the first one alone speaks; a launcher numbers them."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def console(*, err: bool = False) -> Console:

@@ -9,6 +9,7 @@ import typer
 EXAMPLES = (
     "isoflop quietstar train DIR --data text.jsonl --out runs/thoughts --steps 100"
     "\n\nisoflop quietstar train DIR --data notes/ --out runs/cheap --positions 'random(16)' --precision bf16"
+    "\n\ntorchrun --nproc-per-node 2 -m isoflop quietstar train DIR --data text.jsonl --out runs/wide"
 )
 
 
@@ -34,8 +35,8 @@ def train(
     seeded_share: Annotated[float, typer.Option("--seeded-share", help="Share of later steps that do, too.")] = 0.0,
     filler: Annotated[str, typer.Option("--filler", help="Its first token fills up short thoughts.")] = "---",
     length: Annotated[int, typer.Option("--length", help="Tokens of a window.")] = 256,
-    batch: Annotated[int, typer.Option("--batch", help="Windows computed at once.")] = 4,
-    accumulate: Annotated[int, typer.Option("--accumulate", help="Batches of one update.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", help="Windows that a worker computes at once.")] = 4,
+    accumulate: Annotated[int, typer.Option("--accumulate", help="An update is so many times --batch windows.")] = 1,
     base_rate: Annotated[
         float | None, typer.Option("--base-rate", help="Learning rate of the base model, 0: frozen.  [1e-6; LoRA 1e-4]")
     ] = None,
@@ -56,14 +57,17 @@ def train(
     control: Annotated[
         str, typer.Option("--control", help="Train without help: fillers, shuffled, 'mixing 0' or never.")
     ] = "none",
+    shard: Annotated[bool, typer.Option("--shard", help="Each worker holds a part of the weights (FSDP).")] = False,
 ) -> None:
     """Train thoughts on any text. Prints a line per step; the same stands in OUT/log.jsonl."""
     given = dict(locals())
+    from isoflop.cli.output import speaks
     from isoflop.quietstar.training.loop import train as run
     from isoflop.quietstar.training.settings import Training
 
     folder = run(Training(**given), _say, lambda sample: typer.echo(f"  {sample}"))
-    typer.echo(f"saved {folder}; curves: isoflop quietstar curves {out}")
+    if speaks():
+        typer.echo(f"saved {folder}; curves: isoflop quietstar curves {out}")
 
 
 def _say(line: dict[str, Any]) -> None:

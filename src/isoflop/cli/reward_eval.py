@@ -20,7 +20,7 @@ def evaluate(
     source: Annotated[str, typer.Argument(metavar="LABELS_OR_RUN", help="Labelled solutions, or a run's folder.")],
     rewards: Annotated[list[str] | None, typer.Option("--rewards", help="Repeatable.", show_default="none")] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="the file's")
+        str | None, typer.Option("--kind", help="outcome, hard, soft or exact.", show_default="the file's")
     ] = None,
     processbench: Annotated[Path | None, typer.Option("--processbench", help="JSONL: first-error F1 on it.")] = None,
     grader: Annotated[str | None, typer.Option("--grader", show_default="the run's; of a file: math()")] = None,

@@ -39,7 +39,7 @@ def label(
         str | None, typer.Option("--first-error", help="every prefix, or binary search.", show_default="every")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="hard with completions")
+        str | None, typer.Option("--kind", help="outcome, hard, soft or exact.", show_default="hard with completions")
     ] = None,
     prompt: Annotated[str, typer.Option("--prompt")] = "chat()",
     sampling: Annotated[str, typer.Option("--sampling")] = "sampling()",
@@ -94,6 +94,7 @@ def _strategy(solutions: int, completions: int | None, first_error: str | None) 
 def _kind(given: str | None, study: Study) -> LabelKind:
     """The kind that was asked for, if the study's arms can give it; unasked, hard where there are completions."""
     from isoflop.errors import SpecError, did_you_mean
+    from isoflop.reward_training.from_run import COMPLETED
     from isoflop.reward_training.labels import LABEL_KINDS
     from isoflop.search.rollouts import Rollouts
 
@@ -103,7 +104,9 @@ def _kind(given: str | None, study: Study) -> LabelKind:
     kind = next((kind for kind in LABEL_KINDS if kind == given), None)
     if kind is None:
         raise SpecError(f"--kind {given!r} is unknown{did_you_mean(given, LABEL_KINDS)}")
-    if kind != "outcome" and not completed:
+    if kind == "exact" and study.problems.step_oracle() is None:
+        raise SpecError(f"--kind exact asks the problem set which steps are right, and {study.problems} does not know")
+    if kind in COMPLETED and not completed:
         raise SpecError(f"--kind {kind} is made of completions; draw some, say --completions 4, or take --kind outcome")
     return kind
 

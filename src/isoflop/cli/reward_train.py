@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -32,7 +31,8 @@ def train(
     out: Annotated[str, typer.Option("--out", "-o", help="Folder; a killed training goes on in it.")],
     method: Annotated[str, typer.Option("--method", help="head (logistic, frozen states), lora or full.")] = "head",
     kind: Annotated[
-        str | None, typer.Option("--kind", help="outcome, hard or soft.", show_default="the file's; a run's: outcome")
+        str | None,
+        typer.Option("--kind", help="outcome, hard, soft or exact.", show_default="the file's; a run's: outcome"),
     ] = None,
     features: Annotated[str | None, typer.Option("--features", help="logprob or path: read these, too.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", help="Repeatable.", show_default="0")] = None,
@@ -62,6 +62,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Fit a reward to labels; splits by problem, stops early, says how well it tells steps apart."""
+    from isoflop.cli.output import speaks
     from isoflop.reward_training.labels import LABEL_KINDS
 
     given = {name: value for name, value in locals().items() if value is not None and value is not False}
@@ -71,7 +72,7 @@ def train(
     _refuse_in_vain(method, given)
     run = _train_head if method == "head" else _train_model
     summary = run(source, model, out, given, {"dtype": dtype, "device": device, "tell": typer.echo})
-    if _speaks():
+    if speaks():
         _say(summary, as_json=json)
 
 
@@ -115,11 +116,6 @@ def _refuse_in_vain(method: str, given: Mapping[str, Any]) -> None:
         )
         option = {"batch_solutions": "batch", "lora_rank": "rank"}.get(name, name).replace("_", "-")
         raise SpecError(f"--{option} is given in vain with --method {method}{why}")
-
-
-def _speaks() -> bool:
-    """Of several workers the first one alone speaks; a launcher numbers them."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _say(summary: dict[str, Any], *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ Code in a checkpoint is never executed, pickles are read as weights only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,12 @@ def save_checkpoint(base: Any, parameters: ThoughtParameters, config: ThoughtCon
     """Write what `load_checkpoint` reads. Vectors are saved as they are now: those of `---`, if loaded with them."""
     folder.mkdir(parents=True, exist_ok=True)
     base.save_pretrained(folder)
-    save_thoughts(parameters, config, folder)
+    save_thoughts(parameters.state_dict(), config, folder)
 
 
-def save_thoughts(parameters: ThoughtParameters, config: ThoughtConfig, folder: Path) -> None:
-    """Write what stands beside a base model."""
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in parameters.state_dict().items()}, folder / WEIGHTS
-    )
+def save_thoughts(state: Mapping[str, torch.Tensor], config: ThoughtConfig, folder: Path) -> None:
+    """Write what stands beside a base model: the state of its `ThoughtParameters`, and the settings."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / WEIGHTS)
     settings = {"n_ahead": config.n_ahead, "thought_ids": list(config.thought_ids)}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 

@@ -26,11 +26,10 @@ import torch
 
 from isoflop.errors import ModelError
 from isoflop.quietstar.branches import Branches
+from isoflop.quietstar.counts import IGNORED, Counts, ahead, counts, labels_ahead
 
 if TYPE_CHECKING:
     from isoflop.quietstar.model import ThoughtModel
-
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +47,22 @@ class Rollout:
 
     def ahead(self, values_BS: torch.Tensor) -> torch.Tensor:
         """[B, S, ...] values at the anchor and the K - 1 positions after it, [B, K, A, ...]; past the end they wrap."""
-        steps_K = torch.arange(self.talk_BKPAH.shape[1], device=values_BS.device)
-        at_BKA = (self.anchors_BA[:, None] + steps_K[:, None]) % values_BS.shape[1]
-        return values_BS[torch.arange(len(values_BS), device=values_BS.device)[:, None, None], at_BKA]
+        return ahead(values_BS, self.anchors_BA, self.talk)
 
     @property
     def talk_labels_BKA(self) -> torch.Tensor:
         """What talk row s of an anchor predicts, the token s + 1 after it; IGNORED past the end and at padding."""
-        steps_K = torch.arange(self.talk_BKPAH.shape[1], device=self.labels_BS.device)
-        past_the_end_BKA = self.anchors_BA[:, None] + steps_K[:, None] >= self.labels_BS.shape[1]
-        return self.ahead(self.labels_BS).masked_fill(past_the_end_BKA | ~self.used_BA[:, None], IGNORED)
+        return labels_ahead(self.labels_BS, self.anchors_BA, self.used_BA, self.talk)
+
+    @property
+    def talk(self) -> int:
+        """Tokens predicted after a thought."""
+        return self.talk_BKPAH.shape[1]
+
+    @property
+    def counts(self) -> Counts:
+        """Of how many tokens and places the losses are."""
+        return counts(self.labels_BS, self.anchors_BA, self.used_BA, self.talk)
 
 
 # (number of the sampled token, logits [B, P * A, W]) -> ids [B, P * A]

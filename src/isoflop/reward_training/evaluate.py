@@ -81,7 +81,7 @@ def evaluate(
                 found = first_errors(score(spec, errors, error_states), errors)
             except (RewardError, ModelError, StudyError) as error:
                 notes.append(f"{spec} has no first-error F1 on {processbench}: {error}")
-        elif solutions[0].kind == "hard":
+        elif solutions[0].kind in ("hard", "exact"):
             found = first_errors(scores, solutions)
         judgements.append(judge(str(spec), scores, solutions, pools_of(scores, solutions, reader), found, str(source)))
         notes += [f"{spec}: {note}" for note in judgements[-1].notes]

@@ -1,4 +1,5 @@
-"""Labels from a stored run: of any run by outcome; of `rollouts(...)` arms also by completions, hard or soft.
+"""Labels from a stored run: of any run by outcome, or exact where its problems have a step oracle; of `rollouts(...)`
+arms also by completions, hard or soft.
 
 Nothing is generated or scored anew: solutions and completions are read off the stored trees and graded. What failed,
 has no gold answer or could not be verified gives no label and is counted in `skipped`.
@@ -18,13 +19,16 @@ from collections.abc import Iterator, Sequence
 
 from isoflop import specs
 from isoflop.answers.base import Grader, graded
-from isoflop.core import Channel, Outcome, Step, StepEnd
+from isoflop.asking import Prompt
+from isoflop.core import Channel, Origin, Outcome, Step, StepEnd, Trajectory
 from isoflop.errors import StudyError
+from isoflop.problems.base import StepOracle
 from isoflop.reward_training.labels import LabelKind, LabelledSolution, LabelledStep
 from isoflop.search.rollouts import Halving, Rollouts
 from isoflop.studies.record import Record
 from isoflop.studies.run import Run
 
+COMPLETED: tuple[LabelKind, ...] = ("hard", "soft")  # what completions are needed for
 VERIFIED = (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_ANSWER)
 Measured = dict[tuple[str, ...], list[bool]]  # a prefix's texts -> whether each verified completion is right
 
@@ -39,7 +43,13 @@ class RunLabels:
         self._rollouts = {
             run.study.label(arm): arm.strategy for arm in run.study.arms if isinstance(arm.strategy, Rollouts)
         }
-        if kind != "outcome" and not self._rollouts:
+        self._oracle = run.study.problems.step_oracle() if kind == "exact" else None
+        if kind == "exact" and self._oracle is None:
+            raise StudyError(
+                f"{run.folder}: {run.study.problems} knows no right steps, which exact labels are made of; ask for "
+                "outcome labels, or roll out with `isoflop reward label --model ... --completions 4`"
+            )
+        if kind in COMPLETED and not self._rollouts:
             raise StudyError(
                 f"{run.folder} has no completions, which {kind} labels are made of: none of its arms is rollouts(...); "
                 "ask for outcome labels, or roll out with `isoflop reward label --model ... --completions 4`"
@@ -48,7 +58,7 @@ class RunLabels:
     def __iter__(self) -> Iterator[LabelledSolution]:
         self.skipped.clear()
         for record in self.run.attempts:
-            if self.kind == "outcome" or record.arm in self._rollouts:
+            if self.kind not in COMPLETED or record.arm in self._rollouts:
                 yield from self._of(record)
 
     def _of(self, record: Record) -> Iterator[LabelledSolution]:
@@ -56,7 +66,7 @@ class RunLabels:
             self.skipped["failed attempts"] += 1
             return
         strategy = self._rollouts.get(record.arm)
-        measured = self._measured(record) if strategy is not None and self.kind != "outcome" else {}
+        measured = self._measured(record) if strategy is not None and self.kind in COMPLETED else {}
         for candidate in record.candidates:
             if strategy is not None and any(record.nodes[candidate.node].path[1:]):
                 continue  # a completion, voted on because the budget ran out
@@ -72,7 +82,9 @@ class RunLabels:
                 gold=record.problem.answer,
                 prompt=record.prompt_text,
                 steps=tuple(
-                    _first_error_labels(steps, correct, measured)
+                    _exact_labels(record, steps, self._oracle)
+                    if self._oracle is not None
+                    else _first_error_labels(steps, correct, measured)
                     if binary
                     else _own_labels(steps, correct, measured, self.kind)
                 ),
@@ -123,6 +135,15 @@ def _own_labels(steps: Sequence[Step], correct: bool, measured: Measured, kind: 
             if right:
                 label = float(any(right)) if kind == "hard" else sum(right) / len(right)
         yield _labelled(step, label, completions)
+
+
+def _exact_labels(record: Record, steps: Sequence[Step], oracle: StepOracle) -> Iterator[LabelledStep]:
+    """Each prefix by the oracle of the problem set."""
+    origin = Origin(record.problem, Prompt(), record.prompt_text, (), record.seed, "")
+    node = Trajectory.at(origin)
+    for step in steps:
+        node = node.extend(step, 0)
+        yield _labelled(step, float(oracle(node)) if step.channel is Channel.VISIBLE else None, 0)
 
 
 def _first_error_labels(steps: Sequence[Step], correct: bool, measured: Measured) -> Iterator[LabelledStep]:

@@ -9,7 +9,8 @@ what the model's tokenizer makes of `prompt`.
         print(solution.outcome, [(step.text, step.label) for step in solution.steps])
 
 Kinds: `outcome`, each step gets its solution's result (Cobbe et al. 2021, arXiv 2110.14168); `hard` and `soft`, whether
-any, and what share, of the completions from this prefix is right (Math-Shepherd, arXiv 2312.08935).
+any, and what share, of the completions from this prefix is right (Math-Shepherd, arXiv 2312.08935); `exact`, whether
+the step is right by the problem set's own oracle, where it has one.
 The file is written down in docs/reward-models.md.
 """
 
@@ -26,7 +27,7 @@ from isoflop.core import Channel, Outcome
 from isoflop.errors import ProblemError, StoreError
 from isoflop.problems.rows import read_jsonl
 
-LabelKind = Literal["outcome", "hard", "soft"]
+LabelKind = Literal["outcome", "hard", "soft", "exact"]
 LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from isoflop.reward_training.folder import write_text
 from isoflop.reward_training.train_classifier import RIGHT
 from isoflop.reward_training.train_options import ModelTraining
 from isoflop.reward_training.train_state import Progress, load_state, save_state, save_weights, trained_weights
-from isoflop.reward_training.train_workers import gathered, kept_apart, shares, spread, whole
+from isoflop.runtime.workers import exchange, gathered, shares, spread, whole
 
 RESUME, BEST, UPDATES = "resume", "best.safetensors", "updates.jsonl"
 
@@ -91,7 +90,7 @@ class Loop:
         steps = sum(len(self.examples[place].targets) for place in batch)
         own, found = self._shares(batch), []
         for number, places in enumerate(own, 1):
-            with self._exchange(number == len(own)):
+            with exchange(self.model, self.workers, last=number == len(own)):
                 logits, target_R = self._forward(places or batch[:1])
                 # The gradients of all workers are averaged, and this is one worker's part of a sum.
                 part = cross_entropy(torch.cat(logits), target_R, reduction="sum") * self.workers.num_processes / steps
@@ -99,7 +98,7 @@ class Loop:
             found += list(zip(places, (each.tolist() for each in logits), strict=False))
         told = dict(gathered(self.workers, found))
         loss, rate = self._loss(told), self._rate(updates)
-        norm = whole(torch.nn.utils.clip_grad_norm_(self._parameters, 1.0))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)))
         self.progress.updates += 1
         self.progress.done += 1
         if not np.isfinite(loss) or not np.isfinite(norm):
@@ -169,12 +168,6 @@ class Loop:
 
     def _shares(self, places: Sequence[int]) -> list[list[int]]:
         return shares(places, self.options.at_once, self.workers.process_index, self.workers.num_processes)
-
-    def _exchange(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged in a batch's last backward alone."""
-        if last or self.workers.num_processes == 1:
-            return nullcontext()
-        return kept_apart(self.model)
 
     def _loss(self, logits: dict[int, list[float]]) -> float:
         places = sorted(logits)

@@ -25,11 +25,11 @@ from isoflop.reward_training.split import held_out_problems
 from isoflop.reward_training.train_classifier import open_classifier, save_classifier
 from isoflop.reward_training.train_loop import RESUME, Loop
 from isoflop.reward_training.train_options import ModelTraining
-from isoflop.reward_training.train_workers import open_workers
 from isoflop.rewards.encode import Encoder
 from isoflop.rewards.format import TRL
 from isoflop.rewards.models import check_tokenizer, local_folder, read_config
 from isoflop.runtime.loading import load_tokenizer
+from isoflop.runtime.workers import open_workers
 
 Told = Callable[[str], None]
 

@@ -2,12 +2,12 @@
 
     documents = read_documents("text.jsonl")                 # also notes.txt, a folder of .txt, hub:owner/name:train
     documents[0].text, documents[0].traces
-    window = Windows(tokenizer, documents, length=256, seed=0).batch(step=3, size=8)
+    batch = Windows(tokenizer, documents, length=256, seed=0).batch(range(24, 32))
 
 A row's `prompt_chars` first characters are given and not learnt: nothing is lost by predicting them badly.
 
 A document longer than the window gives a window by chance, another each time it comes round; a shorter one is filled up
-on the right. What a step sees follows from the seed and its number alone: a resumed run sees what it would have seen.
+on the right. A window follows from the seed and its number alone: a resumed run, or one on more workers, sees the same.
 """
 
 from __future__ import annotations
@@ -86,14 +86,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """ids [B, S], which are real and which are learnt, too, the text of each token, and the traces that have a token
-    after them."""
+    """ids [B, S], which are real and which are learnt, too, the text of each token, the traces that have a token after
+    them, and which of all windows, or documents, these are: what is drawn for each follows from its number."""
 
     ids_BS: torch.Tensor
     real_BS: torch.Tensor
     learnt_BS: torch.Tensor
     texts: list[list[str]]
     traces: list[list[PlacedTrace]]
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +108,22 @@ class Windows:
     seed: int
     thought_ids: Sequence[int] = ()
 
-    def batch(self, step: int, size: int) -> Batch:
-        """The windows of one step."""
-        return self._batched([self._drawn(step * size + place) for place in range(size)])
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """These of the windows, counted from the start of a run."""
+        return self._batched([self._drawn(number) for number in numbers], numbers)
 
     def openings(self, numbers: Sequence[int]) -> Batch:
         """The first window of each of these documents."""
-        return self._batched([self._cut(self.documents[number], 0) for number in numbers])
+        return self._batched([self._cut(self.documents[number], 0) for number in numbers], numbers)
 
-    def _batched(self, rows: list[Window]) -> Batch:
+    def _batched(self, rows: list[Window], numbers: Sequence[int]) -> Batch:
         ids_BS, real_BS, learnt_BS = torch.zeros(3, len(rows), self.length, dtype=torch.long).unbind(0)
         for place, row in enumerate(rows):
             ids_BS[place, : len(row.ids)] = torch.tensor(row.ids, dtype=torch.long)
             real_BS[place, : len(row.ids)] = 1
             learnt_BS[place, row.given : len(row.ids)] = 1
         texts = [[self.tokenizer.decode([token]) for token in row.ids] for row in rows]
-        return Batch(ids_BS, real_BS, learnt_BS, texts, [row.traces for row in rows])
+        return Batch(ids_BS, real_BS, learnt_BS, texts, [row.traces for row in rows], numbers)
 
     def _drawn(self, number: int) -> Window:
         turn, place = divmod(number, len(self.documents))

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from isoflop.errors import ProblemError
+from isoflop.quietstar.counts import IGNORED
 from isoflop.quietstar.loss import talk_losses, token_losses
 from isoflop.quietstar.model import ThoughtModel
-from isoflop.quietstar.rollout import IGNORED, draw_and_roll_out, roll_out
+from isoflop.quietstar.rollout import draw_and_roll_out, roll_out
 from isoflop.quietstar.training.controls import of_the_next
 from isoflop.quietstar.training.data import Windows
 from isoflop.quietstar.training.step import anchors_of, drawn
@@ -76,14 +77,15 @@ def _batch(
 ) -> tuple[Floats, Floats]:
     """Nats [arms, documents] and tokens [documents]."""
     batch, device = windows.openings(numbers), model.device
-    anchors_BA, used_BA = (part.to(device) for part in anchors_of(batch, positions, (seed,)))
+    randoms = [np.random.default_rng((seed,))] * len(numbers)
+    anchors_BA, used_BA = (part.to(device) for part in anchors_of(batch, positions, randoms))
     ids_BS, real_BS = batch.ids_BS.to(device), batch.real_BS.to(device)
     generator = torch.Generator(device).manual_seed(seed)
     own = draw_and_roll_out(
         model,
         ids_BS,
         real_BS,
-        lambda _, logits_BCW: drawn(logits_BCW, generator),
+        lambda _, logits_BCW: drawn(logits_BCW, [generator]),
         thoughts=1,
         talk=1,
         anchors_BA=anchors_BA,

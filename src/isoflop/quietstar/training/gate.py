@@ -1,6 +1,6 @@
 """A gate that learns where thinking pays: from the plain state before a thought, whether the thought saved enough.
 
-    loss, figures = gate_loss(model, rollout, losses.reward_BPA, nats=0.05)
+    loss, figures = gate_loss(model, rollout, losses, nats=0.05)
 
 Binary cross-entropy on 1[mean nats saved by the place's thoughts > nats]. It is trained on what was measured and moves
 nothing but itself. An engine with `think="gate(t, by='head')"` thinks where it is above t. After Fu et al.
@@ -12,22 +12,22 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from isoflop.quietstar.loss import Losses
 from isoflop.quietstar.model import ThoughtModel
 from isoflop.quietstar.rollout import Rollout
 
 
 def gate_loss(
-    model: ThoughtModel, rollout: Rollout, reward_BPA: torch.Tensor, nats: float
+    model: ThoughtModel, rollout: Rollout, losses: Losses, nats: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The mean loss over places whose thoughts were measured; how many of them paid, how many the gate opens for, and
     how often it is right. Rewards are NaN where nothing was measured."""
     gate = model.thought_parameters.add_gate()
-    gain_BA = reward_BPA.mean(1)
+    gain_BA, places = losses.reward_BPA.mean(1), max(1, losses.rewarded)
     counts_BA = ~gain_BA.isnan()
     logit_BA = gate.log_odds(rollout.ahead(rollout.visible_BSH.detach())[:, 0])
     paid_BA = (gain_BA > nats).float()
     losses_BA = binary_cross_entropy_with_logits(logit_BA, paid_BA, reduction="none") * counts_BA
-    places = counts_BA.sum().clamp(min=1)
     open_BA = (logit_BA > 0).float()
     figures = {
         "gate_nats": losses_BA.sum() / places,

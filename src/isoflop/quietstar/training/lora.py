@@ -1,7 +1,7 @@
 """Low-rank adapters for a base model that is too large to train whole (peft), and the way back to ordinary weights.
 
     put_adapters(model.base, rank=16, seed=0)
-    state = merged_state(model.base)              # names and shapes as before, adapters added to the weights
+    state = plain_state(model.base)               # names and shapes as before, adapters added to the weights
 
 Only the adapters are trained, in float32; the base stays in its own dtype and is never merged in place, which would
 round it a little each time. Hu et al. 2021 (LoRA, arXiv 2106.09685).
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from isoflop.errors import MissingExtraError
+from isoflop.runtime.workers import whole
 
 ADAPTER = "default"
 
@@ -35,15 +36,20 @@ def put_adapters(base: Any, rank: int, seed: int) -> list[torch.nn.Parameter]:
 
 
 @torch.no_grad()
-def merged_state(base: Any) -> dict[str, torch.Tensor] | None:
-    """All weights under the names that the plain model has; None where there are no adapters."""
-    layers = {name: module for name, module in base.named_modules() if hasattr(module, "lora_A")}
-    if not layers:
-        return None
-    state = {
-        name.replace(".base_layer.", "."): value for name, value in base.state_dict().items() if ".lora_" not in name
-    }
-    for name, layer in layers.items():
-        weight = layer.get_base_layer().weight
-        state[f"{name}.weight"] = (weight.float() + layer.get_delta_weight(ADAPTER).float()).to(weight.dtype)
-    return state
+def plain_state(base: Any, keep: bool = True) -> dict[str, torch.Tensor]:
+    """All weights, whole and on the CPU, under the names that the plain model has. Workers that hold parts have to ask
+    together; one that does not `keep` them gets none."""
+    found: dict[int, torch.Tensor] = {}  # weights that are tied stay one tensor
+    state = {}
+    for name, value in base.state_dict(keep_vars=True).items():
+        if ".lora_" not in name:
+            weight = found[id(value)] if id(value) in found else whole(value.detach())
+            state[name.replace(".base_layer.", ".")] = found[id(value)] = weight.cpu() if keep else weight.new_empty(0)
+    for name, layer in base.named_modules():
+        if hasattr(layer, "lora_A"):
+            down, up = (whole(part[ADAPTER].weight).float().cpu() for part in (layer.lora_A, layer.lora_B))
+            added = up @ down * layer.scaling[ADAPTER]
+            if keep:
+                weight = state[f"{name}.weight"]
+                state[f"{name}.weight"] = (weight + (added.T if layer.fan_in_fan_out else added)).to(weight.dtype)
+    return state if keep else {}

@@ -1,5 +1,7 @@
 """What is trained, at which learning rate: the base model's weights or adapters on them, the thought's own parameters.
 
+    choose_trained(model, settings)                   # adapters are put on, all that is not trained is frozen
+    module = ...                                      # workers may cut the model here
     optimizer = optimizer_of(model, settings)         # each of its groups has a `name` and its `full_rate`
 
 A rate of 0 trains nothing of its group, and keeps no gradient and no moments for it.
@@ -20,38 +22,44 @@ from isoflop.runtime.optimizers import MuonAdamW, muon_groups
 WEIGHT_DECAY = 0.001
 
 
+def choose_trained(model: ThoughtModel, settings: Training) -> None:
+    """Put adapters and a gate on where they are wanted, and freeze all that is not trained."""
+    adapted = bool(settings.lora_rank and settings.rate_of_base)
+    adapters = put_adapters(model.base, settings.lora_rank, settings.seed) if adapted else []
+    if settings.gate_rate:
+        model.thought_parameters.add_gate()
+    model.requires_grad_(False)
+    for name, (parameters, rate) in _parts(model, settings).items():
+        for parameter in adapters if name == "base" and adapted else parameters:
+            parameter.requires_grad_(rate > 0)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise SpecError("every learning rate is 0; give one that is not, or there is nothing to train")
+
+
 def optimizer_of(model: ThoughtModel, settings: Training) -> torch.optim.Optimizer:
     """Of all that is trained."""
-    groups = groups_of(model, settings)
+    groups: list[dict[str, Any]] = []
+    for name, (parameters, rate) in _parts(model, settings).items():
+        if found := [parameter for parameter in parameters if parameter.requires_grad]:
+            groups.append({"name": name, "params": found, "lr": rate, "full_rate": rate})
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
     base = muon_groups(model.base.named_parameters(), settings.rate_of_base, "base ")
     return MuonAdamW([*base, *({**group, "muon": False} for group in groups[1:])], weight_decay=WEIGHT_DECAY)
 
 
-def groups_of(model: ThoughtModel, settings: Training) -> list[dict[str, Any]]:
-    """Groups of parameters, set to keep a gradient; all others are frozen. Adapters are put on where wanted."""
-    parameters = model.thought_parameters
-    rank, rate = settings.lora_rank, settings.rate_of_base
-    adapters = put_adapters(model.base, rank, settings.seed) if rank and rate else None
-    groups = {"base": (list(model.base.parameters()) if adapters is None else adapters, rate)}
+def _parts(model: ThoughtModel, settings: Training) -> dict[str, tuple[list[torch.nn.Parameter], float]]:
+    """Parameters that learn at one rate, by name."""
+    thought = model.thought_parameters
+    parts = {"base": (list(model.base.parameters()), settings.rate_of_base)}
     if settings.recipe != "distilled":
-        groups |= {
-            "vectors": ([parameters.start_embedding, parameters.end_embedding], settings.vector_rate),
-            "head": (list(parameters.talk_head.parameters()), settings.head_rate),
+        parts |= {
+            "vectors": ([thought.start_embedding, thought.end_embedding], settings.vector_rate),
+            "head": (list(thought.talk_head.parameters()), settings.head_rate),
         }
-        if settings.gate_rate:
-            groups["gate"] = (list(parameters.add_gate().parameters()), settings.gate_rate)
-    model.requires_grad_(False)
-    trained: list[dict[str, Any]] = [
-        {"name": name, "params": found, "lr": rate, "full_rate": rate} for name, (found, rate) in groups.items() if rate
-    ]
-    for group in trained:
-        for parameter in group["params"]:
-            parameter.requires_grad_(True)
-    if not trained:
-        raise SpecError("every learning rate is 0; give one that is not, or there is nothing to train")
-    return trained
+        if thought.gate_head is not None and settings.gate_rate:
+            parts["gate"] = (list(thought.gate_head.parameters()), settings.gate_rate)
+    return parts
 
 
 def rate_share(step: int, settings: Training) -> float:

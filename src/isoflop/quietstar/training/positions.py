@@ -1,7 +1,7 @@
 """Where a training step thinks: everywhere, at a boundary, or at a few places by chance. It bounds the step's cost.
 
     places = parse_positions("random(16)")
-    anchors_BA, used_BA = places.anchors(texts, real_BS, seed=(0, 7))
+    anchors_BA, used_BA = places.anchors(texts, real_BS, [np.random.default_rng((0, number)) for number in (6, 7)])
 
 A boundary is a line's end, or the mark that is given: `boundary('= ')` thinks after each `= `, right before what comes
 then. Legend: B sequences, S positions, A anchors of a sequence (the longest row's; others are filled up, not used).
@@ -37,15 +37,14 @@ class Positions:
         self,
         texts: Sequence[Sequence[str]],
         real_BS: torch.Tensor,
-        seed: tuple[int, ...],
+        randoms: Sequence[np.random.Generator],
         traces: Sequence[Sequence[int]] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Anchors [B, A] and which of them are used. Only positions with a token after them are taken; `traces` are
-        the places where the texts' own thoughts stand."""
-        random = np.random.default_rng(seed)
+        """Anchors [B, A] and which of them are used. Only positions with a token after them are taken; each text has
+        the generator that its places come from; `traces` are the places where the texts' own thoughts stand."""
         rows: list[Sequence[int]] = list(traces)
         if self.kind != "traces":
-            rows = [self._row(text, int(real.sum()), random) for text, real in zip(texts, real_BS, strict=True)]
+            rows = [self._row(*row) for row in zip(texts, real_BS.sum(1).tolist(), randoms, strict=True)]
         anchors_BA = torch.zeros(len(rows), max(1, *map(len, rows)), dtype=torch.long)
         used_BA = torch.zeros_like(anchors_BA, dtype=torch.bool)
         for place, row in enumerate(rows):
@@ -54,7 +53,7 @@ class Positions:
         return anchors_BA, used_BA
 
     def _row(self, tokens: Sequence[str], length: int, random: np.random.Generator) -> list[int]:
-        last = max(0, length - 1)
+        last = max(0, int(length) - 1)
         if self.kind == "boundary":
             return [place for place in places_after(self.mark, tokens) if place < last]
         if self.kind == "random":

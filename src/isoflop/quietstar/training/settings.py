@@ -35,6 +35,9 @@ class Training:
     the base as it is. `shorten` lists the n_ahead of later, equal parts of the run. `reward_decay` is of the average
     of the model without thoughts that a thought has to beat (0: the model of the step itself). A gate is trained at
     `gate_rate` to tell where a thought saves more than `gate_nats`. `control` trains with what should not help.
+
+    An update is `accumulate` times `batch` windows, however many workers there are; `batch` is how many of them one
+    worker computes at once. With `shard` each worker holds a part of the weights (FSDP), not all of them.
     """
 
     model: str
@@ -66,6 +69,7 @@ class Training:
     gate_rate: float = 0.0
     gate_nats: float = 0.0
     control: str = "none"
+    shard: bool = False
 
     def __post_init__(self) -> None:
         choices = {"recipe": RECIPES, "precision": PRECISIONS, "optimizer": OPTIMIZERS, "control": CONTROLS}
@@ -93,6 +97,11 @@ class Training:
         if self.control == "shuffled" and self.batch < 2:
             raise SpecError("control='shuffled' takes another window's thoughts: batch must be at least 2")
         self._refuse_what_does_not_meet()
+        if self.shard and (self.reward_decay or self.optimizer == "muon"):
+            raise SpecError(
+                "shard=True cuts weights up, but reward_decay averages and optimizer='muon' steps whole ones; "
+                "leave one out"
+            )
         parse_positions(self.positions)
         parse_lengths(self.shorten)
 

@@ -60,8 +60,11 @@ def spread(model: Any, workers: Any, shard: bool) -> Any:
 
 
 @contextmanager
-def kept_apart(model: Any) -> Iterator[None]:
-    """Backward passes inside keep their gradients to themselves, until the next one outside."""
+def exchange(model: Any, workers: Any, last: bool) -> Iterator[None]:
+    """Backward passes inside keep their gradients to themselves until the `last` one, in which all are exchanged."""
+    if last or workers.num_processes == 1:
+        yield
+        return
     if hasattr(model, "no_sync"):
         with model.no_sync():
             yield
@@ -71,9 +74,20 @@ def kept_apart(model: Any) -> Iterator[None]:
     model.set_requires_gradient_sync(True)
 
 
-def whole(norm: torch.Tensor) -> float:
-    """The number, which a sharded model's workers hold in parts."""
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that a sharded model's workers hold in parts; all of them have to ask together."""
+    full: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
+
+
+def cut_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The other way: a whole tensor in parts, as the parameter is; one of another shape is left as it is."""
+    if not hasattr(parameter, "placements") or value.shape != parameter.shape:
+        return value
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(parameter, DTensor)
+    return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 
 def gathered(workers: Any, own: list[Any]) -> list[Any]:
