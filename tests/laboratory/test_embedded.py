@@ -51,7 +51,7 @@ def test_the_demo_runs_every_arm(tmp_path, monkeypatch):
     small = tmp_path / "demo.toml"
     small.write_text(study)
     monkeypatch.setattr("isoflop.laboratory.DEMO", small)
-    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run"), "--json"])
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run"), "--workers", "1", "--json"])
     assert result.exit_code == 0, result.output
     table = json.loads(result.stdout.strip().splitlines()[-1])
     assert len(table["arms"]) == len(load_study(DEMO).arms)
