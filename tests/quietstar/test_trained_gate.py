@@ -22,7 +22,7 @@ def chances(model, tokens):
 
 def test_the_engine_gates_by_the_head_that_the_trainer_made(settings):
     folder = train(replace(settings, gate_rate=3e-2, positions="all", steps=6, save_every=6, warmup_steps=1))
-    plain = opened(folder, think="never")
+    plain = opened(folder, n_ahead=5, think="never")
     start = root(plain, TEXTS[0], step_end=())
     [reply] = run(plain, [ask(1, start, tokens=24, temperature=0.0)])
     known = sorted(chances(ThoughtModel.load(folder), [*start.tokens, *reply.steps[0].tokens])[start.length - 1 : -1])
@@ -30,7 +30,7 @@ def test_the_engine_gates_by_the_head_that_the_trainer_made(settings):
     threshold = (known[11] + known[12]) / 2
     gate = f"gate({threshold!r}, by='head')"
 
-    engine = opened(folder, think=gate)
+    engine = opened(folder, n_ahead=5, think=gate)
     request = ask(1, root(engine, TEXTS[0], step_end=()), tokens=24, temperature=0.0)
     [reply] = run(engine, [request])
     [step] = reply.steps
@@ -41,9 +41,9 @@ def test_the_engine_gates_by_the_head_that_the_trainer_made(settings):
     assert figures.hit_rate == sum(one.changed for one in step.thoughts) / len(step.thoughts)
 
     how = {"strategy": "greedy()", "prompt": "plain()", "sampling": "sampling(max_tokens=24)"}
-    spec = f'quietstar(model="{folder}", think="{gate}", context_tokens=128, memory_gb=0.1)'
+    spec = f'quietstar(model="{folder}", n_ahead=5, think="{gate}", context_tokens=128, memory_gb=0.1)'
     attempt = solve(TEXTS[0], model=spec, **how)
     noted = ThoughtFigures.of((node.step.sampled, node.step.thoughts) for node in attempt.nodes if node.step)
     assert noted.thoughts > 0
     assert attempt.charged["thought"].flops > 0
-    assert attempt.charged["thought"].new_tokens == noted.thoughts * ThoughtModel.load(folder).config.sampled_tokens
+    assert attempt.charged["thought"].new_tokens == noted.thoughts * 2

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from isoflop.errors import SpecError
 from isoflop.quietstar.counts import Counts
 from isoflop.quietstar.training.average import PlainAverage
 from isoflop.quietstar.training.data import Batch, Windows, read_documents
@@ -71,6 +72,8 @@ class Run:
 
     def __init__(self, settings: Training) -> None:
         self.settings, self.workers = settings, open_workers("auto")
+        if settings.control == "shuffled" and self.workers.num_processes > 1:
+            raise SpecError("control='shuffled' takes a thought of the same forward; train it in one process")
         out = Path(settings.out)
         if self.workers.is_main_process:
             claim(out, settings)
