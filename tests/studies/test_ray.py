@@ -159,7 +159,7 @@ def test_a_driver_that_is_killed_is_resumed(cluster, tmp_path):
     )
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if int(line) >= 10:
+            if line.strip().isdigit() and int(line) >= 10:  # Ray tells of its nodes on the same stream
                 process.send_signal(signal.SIGKILL)
                 break
     run = Run.create(study_from_dict(study.to_dict(), "test"), tmp_path / "ray")
