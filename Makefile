@@ -66,7 +66,7 @@ else
 	$(BIN)/isoflop figure $(DEMO)
 endif
 
-# The report in results/example and its picture, from the study there.
+# The report in results/example and its picture, from the demo's study.
 example-report: install
 	$(BIN)/python dev/example_report.py
 

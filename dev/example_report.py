@@ -1,6 +1,6 @@
 """The example report and the picture of its first screen, made anew from a run: `make example-report`.
 
-python dev/example_report.py [RUN]        # default: runs/example, a run of results/example/study.toml
+python dev/example_report.py [RUN]        # default: the demo's study, run in runs/example
 
 It writes results/example/report.html, and report.png where Playwright finds a Chromium.
 """
@@ -22,7 +22,7 @@ def main() -> None:
     isoflop = [sys.executable, "-m", "isoflop"]
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/example")
     if len(sys.argv) == 1:
-        subprocess.run([*isoflop, "study", "run", str(FOLDER / "study.toml"), "--out", str(run)], check=True)
+        subprocess.run([*isoflop, "demo", "--out", str(run)], check=True)
     page = FOLDER / "report.html"
     subprocess.run([*isoflop, "report", str(run), "-o", str(page)], check=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
