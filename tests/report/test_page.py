@@ -6,6 +6,7 @@ import pytest
 from tests.report.browser import eventually, opened_browser, opened_page, skip_without_one
 from tests.report.conftest import HOSTILE, made
 
+from isoflop.core import Stop
 from isoflop.report.answer import Pairs, answers
 from isoflop.report.budget import Prices, axes
 from isoflop.report.page import write_report
@@ -200,6 +201,24 @@ def test_problems_are_filtered_sorted_and_found(page, hostile):
     page.get_by_label("Order of problems").select_option("hardest")
     solved = "(rows) => rows.map((row) => row.querySelectorAll('.cell.right').length)"
     eventually(lambda: rows.evaluate_all(solved), sorted(rows.evaluate_all(solved)))
+
+
+def test_what_failed_or_was_cut_short_is_found(browser, tmp_path):
+    questions = [f"How much is {n} and 0?" for n in range(4)]
+    model, budgets = "scripted(steps=3, broken=['questions/test/1'])", [{"tokens": 60}, {"tokens": 120}]
+    run = made(tmp_path, questions, model=model, strategies=["self_consistency(n=4)"], budget=budgets)
+    short, whole = run.study.labels
+    cut = sum(record.arm == short and record.stop is Stop.BUDGET for record in run.attempts)
+    failed = sum(record.arm == whole and record.failed for record in run.attempts)
+    assert (cut, failed) == (4, 1)
+    with opened_page(browser, write_report(run, tmp_path / "report.html").path.as_uri()) as page:
+        rows = page.locator("#problems .rows .row")
+        page.get_by_label(f"{whole}: show").select_option("unscored")
+        eventually(rows.count, failed)
+        page.get_by_label(f"{short}: show").select_option("stopped")
+        eventually(rows.count, failed)  # both at once
+        page.get_by_label(f"{whole}: show").select_option("")
+        eventually(rows.count, cut)
 
 
 def test_a_problem_shows_its_arms_side_by_side(page, hostile):
