@@ -36,6 +36,8 @@ STRATEGIES = [
     "rebase(width=6, merge=True, floor=0.2, score='logit', temperature=1.0)",
     "rebase(width=3, rounds=3)",
     "beam(width=3, expand=2, merge=True, rounds=2)",
+    "retry(tries=3, accept=0.9)",
+    "retry(tries=2, rounds=2)",
     "controller(lambda_=0.05)",
     "controller(lambda_=0.001, max_solutions=5)",
 ]

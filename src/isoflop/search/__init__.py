@@ -7,6 +7,7 @@ REGISTRY = {
     "best_of_n": "isoflop.search.best_of_n:BestOfN",
     "weighted_vote": "isoflop.search.weighted_vote:WeightedVote",
     "beam": "isoflop.search.beam:Beam",
+    "retry": "isoflop.search.retry:Retry",
     "controller": "isoflop.search.controller:Controller",
     "dvts": "isoflop.search.dvts:DVTS",
     "particle_filter": "isoflop.search.particle_filter:ParticleFilter",
