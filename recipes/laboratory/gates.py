@@ -21,6 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from isoflop.core import StepEnd
+from isoflop.problems.hiddenops import right_so_far
 from isoflop.stats.discrimination import Group, within_auc
 from isoflop.stats.intervals import wilson
 from isoflop.stats.paired import mcnemar
@@ -84,14 +85,13 @@ def reward(by_arm, policy):
 
 def steps_of(record):
     """For each step behind a result: right so far, the trained reward, the mean log-probability."""
-    solution = record.problem.meta["solution"]
     texts: dict[int | None, str] = {None: ""}
     for place, node in enumerate(record.nodes):
         text = texts[place] = texts[node.parent] + node.step.text
         if node.parent is None or node.reward is None or not node.step.logprobs:
             continue  # the opening line has no result to be right or wrong
         ends = node.step.end in (StepEnd.END, StepEnd.CLOSED)
-        right = text.rstrip("\n") == solution if ends else solution.startswith(text)
+        right = right_so_far(record.problem, text, finished=ends)
         yield right, node.reward, math.fsum(node.step.logprobs) / len(node.step.logprobs)
 
 

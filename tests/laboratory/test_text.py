@@ -1,6 +1,8 @@
 """Rows to train on: tokens that join to the text, thoughts right before results, controls that differ in one thing."""
 
 import json
+import re
+from collections import Counter
 
 import pytest
 
@@ -13,8 +15,8 @@ from isoflop.specs import parse
 PROBLEMS = parse("problems", "hiddenops(n_steps=[3, 4])")
 
 
-def some(form, count=40):
-    stream = rows(PROBLEMS, form, "0")
+def some(form, count=40, skipped=0.0):
+    stream = rows(PROBLEMS, form, "0", skipped)
     return [next(stream) for _ in range(count)]
 
 
@@ -66,6 +68,47 @@ def test_fillers_differ_in_what_is_thought_alone():
         assert thoughts["text"] == fillers["text"]
         assert [each["at"] for each in thoughts["thoughts"]] == [each["at"] for each in fillers["thoughts"]]
         assert {each["text"] for each in fillers["thoughts"]} == {FILLER}
+
+
+def test_shuffled_thoughts_are_those_of_the_problem_before():
+    thoughts, shuffled = some("thoughts"), some("shuffled")
+    assert [each["text"] for each in shuffled] == [each["text"] for each in thoughts]
+    for before, row in zip(thoughts, shuffled[1:], strict=False):
+        held = [each["text"] for each in before["thoughts"][1:]]
+        said = [each["text"] for each in row["thoughts"][1:]]
+        assert said == [held[place % len(held)] for place in range(len(said))]
+
+
+def test_the_habit_leaves_out_the_working_of_lines_that_hide_operations_and_guesses():
+    worked, guesses = Counter(), Counter()
+    for row in some("thoughts", count=400, skipped=0.6):
+        question, solution = row["text"][: row["prompt_chars"]], row["text"][row["prompt_chars"] :]
+        definitions = [line.split(": ")[1] for line in question.splitlines() if ": " in line]
+        for definition, line, thought in zip(definitions, solution.splitlines()[:-1], row["thoughts"][1:], strict=True):
+            longer = len(definition.split(" ")) > 3
+            worked[longer, ": " in line] += 1
+            if ": " not in line:
+                assert thought["text"] == FILLER
+                guesses[line[-1]] += 1
+    assert worked[False, False] == 0
+    assert worked[True, False] / (worked[True, False] + worked[True, True]) == pytest.approx(0.6, abs=0.05)
+    assert len(guesses) == 10
+    assert some("thoughts", skipped=0.6) == some("thoughts", skipped=0.6)
+
+
+def test_what_follows_a_guess_goes_on_from_it():
+    for row in some("plain", count=100, skipped=0.6):
+        said = {}
+        for line in row["text"][row["prompt_chars"] :].splitlines()[:-1]:
+            working, _, result = line.rpartition(", ")
+            for name, value in re.findall("([a-z])([0-9])", working):
+                assert said.get(name, value) == value
+            said[result[0]] = result[-1]
+
+
+def test_a_share_is_a_share():
+    with pytest.raises(SpecError, match="skipped=1.0"):
+        some("plain", skipped=1.0)
 
 
 def test_a_scratchpad_says_what_a_thought_would_think():

@@ -55,18 +55,18 @@ def naive(question):
 def test_a_person_can_read_it():
     [problem] = HiddenOps(n_steps=(3,), ops=(2, 3), n=1, test_seed="snapshot").load("test")
     assert f"{problem.question}\n{problem.meta['solution']}".split("\n") == [
-        "a = 4",
-        "b = 4",
-        "c: b + a * 3 * 7",
-        "d: 6 + 1 - c + 6",
-        "e: d - 5 - 2 * 3",
+        "a = 5",
+        "b = 9",
+        "c: b * 9 * 9",
+        "d: c - 2 + 1",
+        "e: 3 - d + a",
         "cde?",
-        "c: b4 + a4 * 3 * 7, c = 8",
-        "d: 6 + 1 - c8 + 6, d = 5",
-        "e: d5 - 5 - 2 * 3, e = 4",
-        "#### 854",
+        "c: b9 * 9 * 9, c = 9",
+        "d: c9 - 2 + 1, d = 8",
+        "e: 3 - d8 + a5, e = 0",
+        "#### 980",
     ]
-    assert problem.meta["hidden"] == [[8, 4], [7, 9], [0, 8]]
+    assert problem.meta["hidden"] == [[1], [7], [5]]
     assert problem.answer == "854"
 
 
@@ -99,10 +99,40 @@ def test_every_beginning_of_the_gold_solution_is_right_so_far(problem):
 def test_anything_changed_is_refused_from_there_on(problem, random):
     gold = problem.meta["solution"]
     at = random.choice([index for index, letter in enumerate(gold) if letter != " "])
-    changed = gold[:at] + random.choice(sorted(set("0123456789abc+-*=:,#\n") - {gold[at]})) + gold[at + 1 :]
+    others = set("0123456789abc+-*=:,#\n") - {gold[at]}
+    if gold[:at].endswith(", "):
+        others -= set("0123456789")  # where partial results may begin
+    changed = gold[:at] + random.choice(sorted(others)) + gold[at + 1 :]
     assert is_right_so_far(path(problem, changed[:at]))
     assert not any(is_right_so_far(path(problem, changed[:end])) for end in range(at + 1, len(gold) + 1))
     assert not is_right_so_far(path(problem, changed, StepEnd.END))
+
+
+def test_partial_results_may_be_written_where_they_are_right():
+    for problem in MANY:
+        first, *rest = problem.meta["solution"].split("\n")
+        start, _, result = first.rpartition(", ")
+        for partial in (problem.meta["hidden"][0], [(digit + 1) % 10 for digit in problem.meta["hidden"][0]]):
+            line = f"{start}, {' '.join(map(str, partial))}, {result}" if partial else first
+            said = "\n".join([line, *rest])
+            right = partial == problem.meta["hidden"][0]
+            assert is_right_so_far(path(problem, said, StepEnd.END)) is right
+            assert all(is_right_so_far(path(problem, said[:end])) for end in range(len(said) + 1)) is right
+
+
+def test_a_line_without_its_working_is_not_right_whatever_it_says():
+    for problem in MANY:
+        first = problem.meta["solution"].split("\n")[0].rpartition(", ")[2]
+        assert not is_right_so_far(path(problem, first[:4]))
+        assert not is_right_so_far(path(problem, first))
+
+
+def test_a_problem_draws_its_largest_k_and_each_quantity_up_to_it():
+    problems = HiddenOps(n_steps=(6,), n=600).load("train")
+    ops = [[len(partial) + 1 for partial in problem.meta["hidden"]] for problem in problems]
+    assert 0.28 < sum(max(each) == 1 for each in ops) / len(ops) < 0.39
+    mixed = Counter(count for each in ops if max(each) == 3 for count in each)
+    assert max(mixed.values()) < 1.25 * min(mixed.values())
 
 
 def test_a_wrong_partial_result_always_makes_a_wrong_result():
@@ -148,7 +178,7 @@ def test_there_are_a_thousand_answers_and_none_is_common():
     random = Random(0)
     answers = Counter(HiddenOps(n_steps=(3,)).draw(random).answer for _ in range(16_000))
     assert len(answers) == 1000
-    assert answers.most_common(1)[0][1] < 160
+    assert answers.most_common(1)[0][1] < 0.02 * 16_000
 
 
 def test_splits_cannot_overlap_whatever_the_fields_and_seeds():

@@ -4,8 +4,8 @@
 
 `plain` is the solution as it is; `thoughts` says besides what is to be thought before each result: what stands after
 each operation, the last one too, so that the visible token only has to say it; `fillers` has as many thoughts that all
-say `---`; `scratchpad` writes the partial results out, in front of the result. What is to be learnt begins behind
-`prompt_chars`.
+say `---`, `shuffled` those of the problem before; `scratchpad` writes the partial results out, in front of the result.
+What is to be learnt begins behind `prompt_chars`.
 
     next(rows(parse("problems", "hiddenops()"), form="thoughts", seed="0"))
 """
@@ -13,9 +13,11 @@ say `---`; `scratchpad` writes the partial results out, in front of the result. 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, cycle, islice
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, get_args
 
 from isoflop.core import Problem
@@ -24,26 +26,35 @@ from isoflop.laboratory.tokenizer import END, FILLER
 from isoflop.problems.hiddenops import HiddenOps, Line, worked_lines, written
 from isoflop.specs import parse
 
-Form = Literal["plain", "thoughts", "fillers", "scratchpad"]
+Form = Literal["plain", "thoughts", "fillers", "shuffled", "scratchpad"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Row = dict[str, Any]
 
 
-def rows(problems: HiddenOps, form: str, seed: str) -> Iterator[Row]:
-    """Solved train problems without end."""
+def rows(problems: HiddenOps, form: str, seed: str, skipped: float = 0.0) -> Iterator[Row]:
+    """Solved train problems without end; of their lines with two or more operations the share `skipped` leaves its
+    working out and guesses."""
+    if not 0 <= skipped < 1:
+        raise SpecError(f"skipped={skipped}: a share of the lines, from 0 to below 1")
     if form not in FORMS:
         raise SpecError(f"form={form!r} is unknown{did_you_mean(form, FORMS)}")
+    before: list[str] = []
     for problem in problems.stream("train", seed):
-        yield _row(problem, form)
+        lines = worked_lines(problem.question, _habit(Random(f"{seed}/{problem.id}"), skipped))
+        held = [_held(line) for line in lines]
+        # The first problem has none before it: it is its own.
+        thoughts = {"thoughts": held, "shuffled": before or held, "fillers": [FILLER]}.get(form)
+        yield _row(f"{problem.question}\n", lines, form, thoughts)
+        before = held
 
 
-def write_rows(path: Path, stages: Sequence[tuple[HiddenOps, int]], form: str, seed: str) -> None:
+def write_rows(path: Path, stages: Sequence[tuple[HiddenOps, int]], form: str, seed: str, skipped: float = 0.0) -> None:
     """So many rows of each set, one set after the other: a curriculum, for a trainer that reads in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
         for number, (problems, count) in enumerate(stages):
-            for row in islice(rows(problems, form, f"{seed}/{number}"), count):
+            for row in islice(rows(problems, form, f"{seed}/{number}", skipped), count):
                 file.write(json.dumps(row) + "\n")
     unfinished.replace(path)
 
@@ -59,15 +70,30 @@ def stage_of(spelled: str) -> tuple[HiddenOps, int]:
     return found, int(count)
 
 
-def _row(problem: Problem, form: str) -> Row:
-    prompt, lines = f"{problem.question}\n", worked_lines(problem.question)
+def _habit(random: Random, skipped: float) -> Callable[[Line], Line]:
+    """What is written of a line that hides two or more operations: by chance no working, and any digit."""
+
+    def said(line: Line) -> Line:
+        if not line.partial or random.random() >= skipped:
+            return line
+        return replace(line, expression=(), result=random.randrange(10))
+
+    return said
+
+
+def _held(line: Line) -> str:
+    """What is to be thought before a line's result; a guess is not thought about."""
+    return "".join(map(str, [*line.partial, line.right])) if line.expression else FILLER
+
+
+def _row(prompt: str, lines: Sequence[Line], form: str, thoughts: Sequence[str] | None) -> Row:
     solution = written(lines) if form != "scratchpad" else _written_out(lines)
     row: Row = {"text": f"{prompt}{solution}{END}", "prompt_chars": len(prompt)}
-    if form in ("thoughts", "fillers"):
-        said = ["".join(map(str, [*line.partial, line.right])) if form == "thoughts" else "" for line in lines]
+    if thoughts is not None:
         # The first token of a solution is a step's beginning, too, and there is nothing to think about it.
         places = [len(prompt), *_result_places(lines, len(prompt))]
-        row["thoughts"] = [{"at": at, "text": text or FILLER} for at, text in zip(places, ["", *said], strict=True)]
+        texts = chain([FILLER], cycle(thoughts))
+        row["thoughts"] = [{"at": at, "text": text} for at, text in zip(places, texts, strict=False)]
     return row
 
 
@@ -86,5 +112,6 @@ def _written_out(lines: Sequence[Line]) -> str:
     said = []
     for line, text in zip(lines, written(lines).splitlines(), strict=False):
         start, comma, result = text.rpartition(", ")
-        said.append(f"{start}{comma}{' '.join(map(str, line.partial))}{comma if line.partial else ''}{result}")
+        partial = ' '.join(map(str, line.partial)) if line.expression else ""
+        said.append(f"{start}{comma}{partial}{comma if partial else ''}{result}")
     return "\n".join([*said, written(lines).splitlines()[-1]])

@@ -43,7 +43,8 @@ MULTIPLIERS = ("3", "7", "9")
 
 @dataclass(frozen=True)
 class HiddenOps(Generated):
-    """`n_steps` derived quantities, each of K hidden operations; both are drawn from the values given, equally often.
+    """`n_steps` derived quantities, each of K hidden operations. A problem draws how many quantities, and its largest K,
+    from the values given, equally often; each of its quantities then draws its K from the values up to that one.
 
     ood: two steps more than the most, each with one operation more than the most. `meta` holds the `solution` and, as
     `hidden`, the K - 1 partial results that stand behind each result.
@@ -75,8 +76,10 @@ class HiddenOps(Generated):
         """A problem with its solution."""
         known = list(NAMES[:GIVEN])
         question = [f"{name} = {random.randrange(10)}" for name in known]
-        for name in NAMES[GIVEN : GIVEN + random.choice(self.n_steps)]:
-            question.append(f"{name}: {' '.join(_drawn(random, known, random.choice(self.ops)))}")
+        count, most = random.choice(self.n_steps), random.choice(self.ops)
+        ops = [each for each in self.ops if each <= most]
+        for name in NAMES[GIVEN : GIVEN + count]:
+            question.append(f"{name}: {' '.join(_drawn(random, known, random.choice(ops)))}")
             known.append(name)
         text = "\n".join([*question, f"{''.join(known[-ASKED:])}?"])
         lines = worked_lines(text)
@@ -91,8 +94,8 @@ class HiddenOps(Generated):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A solution's line: its name, the expression with the values put in, what stands after each operation but the
-    last, the right result of what is written, and the result that is written."""
+    """A solution's line: its name, the expression with the values put in (none where the working is left out), what
+    stands after each operation but the last, the right result of the expression, and the result that is written."""
 
     name: str
     expression: tuple[str, ...]
@@ -101,8 +104,8 @@ class Line:
     result: int
 
 
-def worked_lines(question: str, slip: Callable[[int], int] = lambda right: right) -> list[Line]:
-    """The lines of a solution. `slip` says what is written for a right result; what follows goes on from that."""
+def worked_lines(question: str, said: Callable[[Line], Line] = lambda line: line) -> list[Line]:
+    """The lines of a solution. `said` says what is written of a right line; what follows goes on from its result."""
     values: dict[str, int] = {}
     lines = []
     for definition in question.splitlines()[:-1]:
@@ -113,14 +116,14 @@ def worked_lines(question: str, slip: Callable[[int], int] = lambda right: right
         name, expression = definition.split(": ")
         put_in = tuple(f"{each}{values[each]}" if each in values else each for each in expression.split())
         *partial, right = running_results([each[-1] for each in put_in])
-        values[name] = slip(right)
-        lines.append(Line(name, put_in, partial, right, values[name]))
+        lines.append(said(Line(name, put_in, partial, right, right)))
+        values[name] = lines[-1].result
     return lines
 
 
 def written(lines: Sequence[Line]) -> str:
     """The solution that these lines make, with its answer."""
-    said = [f"{line.name}: {' '.join(line.expression)}, {line.name} = {line.result}" for line in lines]
+    said = [f"{_working(line)}{line.name} = {line.result}" for line in lines]
     return "\n".join([*said, f"#### {''.join(str(line.result) for line in lines[-ASKED:])}"])
 
 
@@ -135,10 +138,34 @@ def running_results(expression: Sequence[str]) -> list[int]:
 
 
 def is_right_so_far(trajectory: Trajectory) -> bool:
-    """Whether every line written repeats its definition with the right values and result. Spaces do not count."""
-    written = trajectory.visible_text.replace(" ", "")
-    right = trajectory.origin.problem.meta["solution"].replace(" ", "")
-    return written.rstrip("\n") == right if trajectory.finished else f"{right}\n".startswith(written)
+    """See `right_so_far`."""
+    return right_so_far(trajectory.origin.problem, trajectory.visible_text, finished=trajectory.finished)
+
+
+def right_so_far(problem: Problem, text: str, *, finished: bool) -> bool:
+    """Whether every line written repeats its definition with the right values and result, and between them the right
+    partial results or none. Spaces do not count. Without its working no line is right, whatever it says."""
+    ways = _ways(problem)
+    *whole, last = (text.rstrip("\n") if finished else text).replace(" ", "").split("\n")
+    if any(line not in way for line, way in zip(whole, ways, strict=False)) or len(whole) > len(ways):
+        return False
+    if finished:
+        return len(whole) + 1 == len(ways) and last in ways[-1]
+    return last == "" if len(whole) == len(ways) else any(way.startswith(last) for way in ways[len(whole)])
+
+
+def _ways(problem: Problem) -> list[tuple[str, ...]]:
+    """How each line of the solution may be written, without spaces."""
+    *lines, answer = problem.meta["solution"].replace(" ", "").split("\n")
+    found: list[tuple[str, ...]] = []
+    for line, partial in zip(lines, problem.meta["hidden"], strict=True):
+        start, _, result = line.rpartition(",")
+        found.append((line, f"{start},{''.join(map(str, partial))},{result}") if partial else (line,))
+    return [*found, (answer,)]
+
+
+def _working(line: Line) -> str:
+    return f"{line.name}: {' '.join(line.expression)}, " if line.expression else ""
 
 
 def _drawn(random: Random, known: list[str], count: int) -> list[str]:
