@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from transformers import AutoModelForCausalLM
 
 from isoflop.api import solve
 from isoflop.cli.main import run as main
+from isoflop.core import Trajectory
 from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Budget
-from isoflop.engines.base import Generation, GenerationRequest
+from isoflop.engines.base import Generation, GenerationRequest, Until
 from isoflop.engines.local import Local
 from isoflop.errors import ModelError, SpecError
 from isoflop.quietstar import ThoughtModel
@@ -146,6 +148,28 @@ def test_a_boundary_thought_stands_before_each_steps_first_token(folders: dict[s
     assert len(reply.steps) > 2
     assert all([one.at for one in step.thoughts] == [0] for step in reply.steps)
     check(ThoughtModel.load(folders["llama"], 8), request, reply)
+
+
+def test_an_oracle_gate_thinks_where_the_problem_says_that_operations_are_hidden(folders: dict[str, Path]) -> None:
+    engine, ends = opened(folders["llama"], think="oracle"), tuple("abcdefghij0123456789 ")
+    plain = root(engine, TEXTS[0], step_end=ends)
+    problem = replace(plain.origin.problem, meta={"hidden": [[1], [], [2, 3]]})
+    start = Trajectory.at(replace(plain.origin, problem=problem))
+    request = ask(1, start, tokens=60)
+    (whole,) = run(engine, [request])
+    check(ThoughtModel.load(folders["llama"], 8), request, whole)
+    thought_about = [bool(step.thoughts) for step in whole.steps]
+    assert len(thought_about) > 4
+    assert thought_about == [False, True, False, True] + [False] * (len(thought_about) - 4)
+    # A step at a time is the same.
+    node, one_by_one = start, []
+    for number in range(4):
+        (reply,) = run(engine, [ask(number, node, tokens=60, until=Until.STEP)])
+        one_by_one.append(bool(reply.steps[0].thoughts))
+        node = node.extend(reply.steps[0], 0)
+    assert one_by_one == thought_about[:4]
+    (refused,) = run(engine, [ask(1, plain)])
+    assert "does not say behind which steps operations are hidden" in str(refused.error)
 
 
 @pytest.mark.parametrize(("fields", "fresh"), [({}, 1), ({"thoughts": "sampled", "thoughts_per_node": 2}, 2)])

@@ -24,7 +24,7 @@ from isoflop.cost.flops import Pricer
 from isoflop.cost.ledger import Cost
 from isoflop.engines.base import GenerationRequest
 from isoflop.engines.local_cost import Meter, Shares
-from isoflop.engines.local_rows import Rows
+from isoflop.engines.local_rows import Row, Rows
 from isoflop.engines.local_thinker import NOBODY, Drawn, Plan, Thinker, Turn, draw_all, newest
 from isoflop.quietstar.config import ThoughtConfig
 from isoflop.quietstar.cost import ThinkingCosts
@@ -118,8 +118,7 @@ class QuietThinker(Thinker):
     def _riders(self, rows: Rows, places: Ints) -> Ints:
         if self._gate is not None:
             return NOBODY
-        if self._spec.think == "boundary":
-            places = places[rows.begins[places]]
+        places = self._worth_it(rows, places)
         known = [self._recall(rows, place, self._number(rows, place)) is not None for place in places.tolist()]
         places = places[~np.array(known, dtype=np.bool_)]
         return places[np.argsort(rows.slot[places])]
@@ -185,7 +184,13 @@ class QuietThinker(Thinker):
             )
 
     def refusal(self, request: GenerationRequest) -> str | None:
-        """See `EngineModel`."""
+        """See `EngineModel`; and the oracle has to know something."""
+        problem = request.parent.origin.problem
+        if self._spec.think == "oracle" and "hidden" not in problem.meta:
+            return (
+                f"think='oracle': problem {problem.id!r} does not say behind which steps operations are hidden "
+                "(those of hiddenops do); use think='boundary' or a gate"
+            )
         return self._model.refusal(request)
 
     def _who(self, turn: Turn, plain_UV: torch.Tensor) -> Ints:
@@ -197,7 +202,16 @@ class QuietThinker(Thinker):
             else:
                 number_U = torch.special.entr(plain_UV.float().softmax(-1)).sum(-1)
             return np.flatnonzero(number_U.cpu().numpy()[turn.source] > self._gate.threshold)
-        return np.flatnonzero(rows.begins[:count]) if self._spec.think == "boundary" else np.arange(count)
+        return self._worth_it(rows, np.arange(count))
+
+    def _worth_it(self, rows: Rows, places: Ints) -> Ints:
+        """Of these rows those whose next token is thought about, by a rule that needs no logits."""
+        if self._spec.think == "always":
+            return places
+        places = places[rows.begins[places]]
+        if self._spec.think == "oracle":
+            places = places[np.array([_hides_operations(rows.rows[place]) for place in places.tolist()], dtype=np.bool_)]
+        return places
 
     def _number(self, rows: Rows, place: int) -> int | None:
         """Which of its node's shared thoughts a row uses before its first token; None for a thought of its own."""
@@ -297,3 +311,11 @@ class QuietThinker(Thinker):
             Block(slots, anchors + depth + k, np.broadcast_to(np.asarray(one, dtype=np.int64), slots.shape), anchors)
             for k, one in enumerate(ids)
         )
+
+
+def _hides_operations(row: Row) -> bool:
+    """Whether the step that the row begins says a result of two operations or more, by the problem's own account."""
+    parent = row.request.parent
+    hidden = parent.origin.problem.meta["hidden"]
+    step = parent.depth + len(row.segmenter.steps)  # the first step has no result to say
+    return 1 <= step <= len(hidden) and bool(hidden[step - 1])
