@@ -107,6 +107,17 @@ def test_what_is_wrong_is_named_with_its_place_and_fix(changes: dict[str, object
         declared(**changes)
 
 
+def test_a_name_may_hold_each_arms_strategy() -> None:
+    arms = [{"strategy": ["greedy()", "rebase(width=[2, 4])"], "name": "base: {strategy}"}]
+    assert list(declared(arms=arms).labels) == [
+        "base: greedy()",
+        "base: rebase(width=2)",
+        "base: rebase(width=4)",
+    ]
+    with pytest.raises(StudyError, match=r"cannot name 2 arms.*write \{strategy\} into it"):
+        declared(arms=[{"strategy": "greedy()", "sampling": ["sampling()", "sampling(max_tokens=9)"], "name": "{strategy}"}])
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(StudyError, match=r"study.toml: problems is missing"):
         study_from_dict({"model": "scripted()", "strategy": "greedy()"}, "study.toml")

@@ -14,9 +14,9 @@
     reward = ["logprob()", "random()"]
     budget = {tokens = 4096}
 
-Lists multiply: an `[[arms]]` table stands for every combination of its values. `protocol = "as-published"` runs an arm
-by the published study's rules (`protocol.py`). Without `[[arms]]` the keys at the top
-are the only table.
+Lists multiply: an `[[arms]]` table stands for every combination of its values; {strategy} in its `name` is each arm's
+own. `protocol = "as-published"` runs an arm by the published study's rules (`protocol.py`). Without `[[arms]]` the keys
+at the top are the only table.
 """
 
 from __future__ import annotations
@@ -119,9 +119,13 @@ def arms_of(table: Mapping[str, Any], where: str) -> list[Arm]:
     if not isinstance(name, str):
         raise StudyError(f"{where}: name = {name!r} is not a text")
     arms = list(dict.fromkeys(made))
-    if name and len(arms) > 1:
-        raise StudyError(f"{where}: name = {name!r} cannot name {len(arms)} arms; leave it out or give single values")
-    return [Arm(**{**vars(arm), "name": name}) for arm in arms] if name else arms
+    names = [name.replace("{strategy}", str(arm.strategy)) for arm in arms]
+    if name and len(set(names)) < len(arms):
+        raise StudyError(
+            f"{where}: name = {name!r} cannot name {len(arms)} arms; leave it out, give single values, or write "
+            "{strategy} into it"
+        )
+    return [Arm(**{**vars(arm), "name": own}) for arm, own in zip(arms, names, strict=True)] if name else arms
 
 
 def _arm_tables(table: Mapping[str, Any], where: str) -> list[tuple[str, Mapping[str, Any]]]:
