@@ -115,7 +115,9 @@ def test_a_name_may_hold_each_arms_strategy() -> None:
         "base: rebase(width=4)",
     ]
     with pytest.raises(StudyError, match=r"cannot name 2 arms.*write \{strategy\} into it"):
-        declared(arms=[{"strategy": "greedy()", "sampling": ["sampling()", "sampling(max_tokens=9)"], "name": "{strategy}"}])
+        declared(
+            arms=[{"strategy": "greedy()", "sampling": ["sampling()", "sampling(max_tokens=9)"], "name": "{strategy}"}]
+        )
 
 
 def test_a_missing_key_is_named() -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
 
-from isoflop.core import Problem
 from isoflop.errors import SpecError, did_you_mean
 from isoflop.laboratory.tokenizer import END, FILLER
 from isoflop.problems.hiddenops import HiddenOps, Line, worked_lines, written
@@ -112,6 +111,6 @@ def _written_out(lines: Sequence[Line]) -> str:
     said = []
     for line, text in zip(lines, written(lines).splitlines(), strict=False):
         start, comma, result = text.rpartition(", ")
-        partial = ' '.join(map(str, line.partial)) if line.expression else ""
+        partial = " ".join(map(str, line.partial)) if line.expression else ""
         said.append(f"{start}{comma}{partial}{comma if partial else ''}{result}")
     return "\n".join([*said, written(lines).splitlines()[-1]])

@@ -43,8 +43,8 @@ MULTIPLIERS = ("3", "7", "9")
 
 @dataclass(frozen=True)
 class HiddenOps(Generated):
-    """`n_steps` derived quantities, each of K hidden operations. A problem draws how many quantities, and its largest K,
-    from the values given, equally often; each of its quantities then draws its K from the values up to that one.
+    """`n_steps` derived quantities, each of K hidden operations. A problem draws how many quantities, and its largest
+    K, from the values given, equally often; each of its quantities then draws its K from the values up to that one.
 
     ood: two steps more than the most, each with one operation more than the most. `meta` holds the `solution` and, as
     `hidden`, the K - 1 partial results that stand behind each result.

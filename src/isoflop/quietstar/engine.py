@@ -1,9 +1,9 @@
 """Quiet-STaR as an ordinary policy: the local engine with a hidden thought before the tokens that are worth one.
 
 `think` says before which tokens: "always"; "never" (the plain local engine, to the last bit); "boundary", the first
-token that is sampled of each step; "gate(t)", tokens whose plain distribution has an entropy above t nats; "oracle", the
-first token of steps whose result hides operations, as the problems themselves say: a bound for every gate, no method. A
-thought is dropped once its token is drawn. The engine's work is in `engine_thinker.py`.
+token that is sampled of each step; "gate(t)", tokens whose plain distribution has an entropy above t nats; "oracle",
+the first token of steps whose result hides operations, as the problems themselves say: a bound for every gate, no
+method. A thought is dropped once its token is drawn. The engine's work is in `engine_thinker.py`.
 
     engine = QuietStar("quietstar-8-ahead", think="boundary", thoughts="sampled", thoughts_per_node=2).open()
 
@@ -109,7 +109,7 @@ def gate_of(think: str) -> Gate | None:
         gate = None
     if gate is None or not 0 <= gate.threshold <= (1 if gate.by == "head" else math.inf):
         raise SpecError(
-            f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'oracle', 'gate(t)' with an entropy "
-            "t >= 0 in nats, \"gate(t, by='head')\" with a probability t from 0 to 1"
+            f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'oracle', 'gate(t)' with an "
+            "entropy t >= 0 in nats, \"gate(t, by='head')\" with a probability t from 0 to 1"
         )
     return gate

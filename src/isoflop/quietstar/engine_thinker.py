@@ -210,7 +210,8 @@ class QuietThinker(Thinker):
             return places
         places = places[rows.begins[places]]
         if self._spec.think == "oracle":
-            places = places[np.array([_hides_operations(rows.rows[place]) for place in places.tolist()], dtype=np.bool_)]
+            worth_it = [_hides_operations(rows.rows[place]) for place in places.tolist()]
+            places = places[np.array(worth_it, dtype=np.bool_)]
         return places
 
     def _number(self, rows: Rows, place: int) -> int | None:

@@ -1,8 +1,8 @@
 """Stepwise rejection: one solution, grown step by step; a step that the reward does not accept is drawn again.
 
 It spends its compute where a step went wrong and nowhere else, so it searches at little more than the price of one
-solution; `rounds` makes more of them, which vote. Accepting single steps by a threshold on their process reward: Liao et
-al. 2025, "Reward-Guided Speculative Decoding" (arXiv 2501.19324).
+solution; `rounds` makes more of them, which vote. Accepting single steps by a threshold on their process reward: Liao
+et al. 2025, "Reward-Guided Speculative Decoding" (arXiv 2501.19324).
 
     retry(tries=8, accept=0.5)
 """
