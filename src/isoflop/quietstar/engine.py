@@ -109,7 +109,7 @@ def gate_of(think: str) -> Gate | None:
         gate = None
     if gate is None or not 0 <= gate.threshold <= (1 if gate.by == "head" else math.inf):
         raise SpecError(
-            f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'oracle', 'gate(t)' with an "
-            "entropy t >= 0 in nats, \"gate(t, by='head')\" with a probability t from 0 to 1"
+            f"quietstar(think={think!r}) is unknown; allowed: 'always', 'never', 'boundary', 'oracle', 'gate(t)' with "
+            "an entropy t >= 0 in nats, \"gate(t, by='head')\" with a probability t from 0 to 1"
         )
     return gate
