@@ -42,9 +42,12 @@ class Evidence:
             )
 
     @classmethod
-    def of_runs(cls, runs: Sequence[Run], labels: Sequence[str]) -> Evidence:
-        """Raises StudyError for an arm that a run lacks or has not completed, and for runs on other problems."""
-        found = [_arms(run, labels) for run in runs]
+    def of_runs(cls, runs: Sequence[Run], labels: Sequence[str], further: Sequence[Run] = ()) -> Evidence:
+        """`further` runs hold more arms of the same training seeds, in the order of the runs. Raises StudyError for an
+        arm that is not there or not complete, and for runs on other problems."""
+        if len(further) not in (0, len(runs)):
+            raise StudyError(f"{len(further)} runs of further arms for {len(runs)} runs; give one a run, in their order")
+        found = [_arms(both, labels) for both in zip(runs, *([further] if further else []), strict=True)]
         problems = found[0][0].problems
         for run, arms in zip(runs, found, strict=True):
             if any(arm.problems != problems for arm in arms):
@@ -77,15 +80,17 @@ def evidence_of(correct: Mapping[str, ArrayLike], flops: Mapping[str, ArrayLike]
     )
 
 
-def _arms(run: Run, labels: Sequence[str]) -> list[ArmData]:
-    found = {arm.label: arm for arm in summarize(run)}
+def _arms(runs: Sequence[Run], labels: Sequence[str]) -> list[ArmData]:
+    """Of a training seed's runs; of two arms of one label the first run's."""
+    found = {arm.label: arm for run in reversed(runs) for arm in summarize(run)}
+    where = " and ".join(str(run.folder) for run in runs)
     arms = []
     for label in labels:
         if label not in found:
-            raise StudyError(f"{run.folder} has no arm {label!r}{did_you_mean(label, found)}")
+            raise StudyError(f"{where}: no arm {label!r}{did_you_mean(label, found)}")
         arm = found[label]
         if not arm.complete or arm.data is None:
-            raise StudyError(f"{run.folder}: arm {label!r} is not complete ({arm.missing} attempts are still to make)")
+            raise StudyError(f"{where}: arm {label!r} is not complete ({arm.missing} attempts are still to make)")
         arms.append(arm.data)
     return arms
 

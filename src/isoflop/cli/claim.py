@@ -51,6 +51,9 @@ def evaluate(
     runs: Runs,
     choices: Annotated[Path, typer.Option(help="What dev fixed.")],
     timing: Timings = None,
+    controls: Annotated[
+        list[Path] | None, typer.Option("--controls", help="A run with the controls' arms for each run; repeatable.")
+    ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws.")] = 10_000,
     json: Json = False,
 ) -> None:
@@ -64,7 +67,8 @@ def evaluate(
     from isoflop.studies.run import Run
 
     declared = Choices.load(choices)
-    evidence = Evidence.of_runs([Run.open(run) for run in runs], declared.labels)
+    further = [Run.open(run) for run in controls or ()]
+    evidence = Evidence.of_runs([Run.open(run) for run in runs], declared.labels, further)
     if timing:
         evidence = evidence.with_seconds(timing)
     found = Claim.of(evidence, declared, resamples=resamples)

@@ -1,0 +1,48 @@
+"""The registered study as study files: of dev's arms those that were chosen, on the test problems that docs/claim.md draws.
+
+    python recipes/laboratory/claim/test_study.py choices.toml > recipes/laboratory/claim/test.toml
+
+The seed of the test problems is the SHA-256 of docs/claim.md, as it stands when this runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from isoflop.claim.choices import Choices
+from isoflop.studies.study_file import load_study
+
+HERE = Path(__file__).parent
+CLAIM = HERE.parents[2] / "docs" / "claim.md"
+HEAD = """# The registered study of docs/claim.md, on the models of one training seed: what dev fixed (choices.toml), and nothing else.
+# Written by test_study.py.
+#
+#   isoflop study run recipes/laboratory/claim/test.toml --set models=runs/laboratory/seed-0 --out runs/claim/test-0 --workers 2
+
+name = "claim-test"
+variables = {{ models = "runs/laboratory/seed-0", n = "4000" }}
+problems = "hiddenops(n_steps=[4, 5, 6], n=${{n}}, test_seed='{seed}')"
+split = "test"
+seeds = [0]
+prompt = "plain(step_end=['= '], answer_prefix='\\\\n#### ')"
+reference = "{unit}"
+concurrency = 100
+"""
+
+
+def main(choices: str) -> None:
+    """Print the file."""
+    chosen = Choices.load(Path(choices))
+    # ${models} stays a variable.
+    study = load_study(HERE / "dev.toml", {"models": "${models}"})
+    print(HEAD.format(seed=hashlib.sha256(CLAIM.read_bytes()).hexdigest(), unit=chosen.unit))
+    for arm, label in zip(study.arms, study.labels, strict=True):
+        if label in chosen.labels:
+            print(f'[[arms]]\nname = "{label}"\nmodel = "{arm.engine}"\nstrategy = "{arm.strategy}"')
+            print(f'reward = "{arm.reward}"' if arm.reward else "", f'sampling = "{arm.sampling}"\n', sep="\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
