@@ -1,6 +1,6 @@
-"""The registered study as study files: of dev's arms those that were chosen, on the test problems that docs/claim.md draws.
+"""The registered study as a study file: of dev's arms those that were chosen, on the test problems of docs/claim.md.
 
-    python recipes/laboratory/claim/test_study.py choices.toml > recipes/laboratory/claim/test.toml
+    python recipes/laboratory/claim/test_study.py > src/isoflop/laboratory/claim.toml
 
 The seed of the test problems is the SHA-256 of docs/claim.md, as it stands when this runs.
 """
@@ -8,7 +8,6 @@ The seed of the test problems is the SHA-256 of docs/claim.md, as it stands when
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 from isoflop.claim.choices import Choices
@@ -16,25 +15,26 @@ from isoflop.studies.study_file import load_study
 
 HERE = Path(__file__).parent
 CLAIM = HERE.parents[2] / "docs" / "claim.md"
-HEAD = """# The registered study of docs/claim.md, on the models of one training seed: what dev fixed (choices.toml), and nothing else.
-# Written by test_study.py.
+CHOICES = HERE.parents[2] / "src" / "isoflop" / "laboratory" / "claim-choices.toml"
+HEAD = """# The registered study of docs/claim.md on one training seed's models: the arms that dev fixed (claim-choices.toml).
+# Written by recipes/laboratory/claim/test_study.py; `isoflop demo --full` runs it on the models in the package.
 #
-#   isoflop study run recipes/laboratory/claim/test.toml --set models=runs/laboratory/seed-0 --out runs/claim/test-0 --workers 2
+#   isoflop study run src/isoflop/laboratory/claim.toml --set models=runs/laboratory/seed-0/ --out runs/claim/test-0
 
-name = "claim-test"
-variables = {{ models = "runs/laboratory/seed-0", n = "4000" }}
+name = "claim"
+variables = {{ models = "lab:", n = "4000" }}
 problems = "hiddenops(n_steps=[4, 5, 6], n=${{n}}, test_seed='{seed}')"
 split = "test"
 seeds = [0]
 prompt = "plain(step_end=['= '], answer_prefix='\\\\n#### ')"
 reference = "{unit}"
-concurrency = 100
+concurrency = 200
 """
 
 
-def main(choices: str) -> None:
+def main() -> None:
     """Print the file."""
-    chosen = Choices.load(Path(choices))
+    chosen = Choices.load(CHOICES)
     # ${models} stays a variable.
     study = load_study(HERE / "dev.toml", {"models": "${models}"})
     print(HEAD.format(seed=hashlib.sha256(CLAIM.read_bytes()).hexdigest(), unit=chosen.unit))
@@ -45,4 +45,4 @@ def main(choices: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
