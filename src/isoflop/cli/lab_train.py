@@ -21,7 +21,6 @@ def train(
     hidden: Annotated[int, typer.Option("--hidden", help="Hidden size.")] = 96,
     layers: Annotated[int, typer.Option("--layers")] = 4,
     heads: Annotated[int, typer.Option("--heads")] = 4,
-    key_value_heads: Annotated[int, typer.Option("--key-value-heads", help="One makes generation cheap.")] = 1,
     feed_forward: Annotated[int, typer.Option("--feed-forward", help="Width of the gated feed-forward.")] = 256,
     rate: Annotated[float, typer.Option("--rate", help="Learning rate before its cosine.")] = 3e-3,
     warmup_steps: Annotated[int, typer.Option("--warmup-steps")] = 100,

@@ -37,7 +37,7 @@ LEAST_RATE = 0.05  # of the full learning rate, at the end of the cosine
 @dataclass(frozen=True)
 class LanguageTraining:
     """One run. `start` is a folder whose weights it begins with (else they are drawn, by `seed`, in the shape that
-    `hidden`, `layers`, `heads`, `key_value_heads` and `feed_forward` say)."""
+    `hidden`, `layers`, `heads` and `feed_forward` say)."""
 
     data: str
     out: str
@@ -47,7 +47,6 @@ class LanguageTraining:
     hidden: int = 96
     layers: int = 4
     heads: int = 4
-    key_value_heads: int = 1
     feed_forward: int = 256
     rate: float = 3e-3
     warmup_steps: int = 100
@@ -56,15 +55,11 @@ class LanguageTraining:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shape = ("hidden", "layers", "heads", "key_value_heads", "feed_forward")
-        for name in ("steps", "batch", *shape, "save_every", "log_every"):
+        for name in ("steps", "batch", "hidden", "layers", "heads", "feed_forward", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name}={getattr(self, name)} must be at least 1")
-        for whole, part in (("hidden", "heads"), ("heads", "key_value_heads")):
-            if getattr(self, whole) % getattr(self, part):
-                raise SpecError(
-                    f"{whole}={getattr(self, whole)} is no multiple of {part}={getattr(self, part)}; choose one that is"
-                )
+        if self.hidden % self.heads:
+            raise SpecError(f"hidden={self.hidden} is no multiple of heads={self.heads}; choose one that is")
 
     def rate_share(self, step: int) -> float:
         """Linear warm-up, then a cosine."""
@@ -138,7 +133,6 @@ def _model(settings: LanguageTraining, tokenizer: Any) -> Any:
             intermediate_size=settings.feed_forward,
             num_hidden_layers=settings.layers,
             num_attention_heads=settings.heads,
-            num_key_value_heads=settings.key_value_heads,
             max_position_embeddings=512,
             tie_word_embeddings=True,
             bos_token_id=None,
