@@ -16,7 +16,7 @@ from isoflop.studies.study_file import load_study
 HERE = Path(__file__).parent
 CLAIM = HERE.parents[2] / "docs" / "claim.md"
 CHOICES = HERE.parents[2] / "src" / "isoflop" / "laboratory" / "claim-choices.toml"
-HEAD = """# The registered study of docs/claim.md on the models of one training seed: what dev fixed (claim-choices.toml).\
+HEAD = """# The registered study of docs/claim.md on one training seed's models: what dev fixed in claim-choices.toml.
 # Written by recipes/laboratory/claim/test_study.py; `isoflop demo --full` runs it on the models in the package.
 #
 #   isoflop study run src/isoflop/laboratory/claim.toml --set models=runs/laboratory/seed-0/ --out runs/claim/test-0
