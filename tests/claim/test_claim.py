@@ -11,6 +11,7 @@ from isoflop.claim.bootstrap import Draws
 from isoflop.claim.choices import BUDGETS, Choices
 from isoflop.claim.choose import choose
 from isoflop.claim.evidence import Evidence, evidence_of
+from isoflop.claim.figure import NAMES, figure_of
 from isoflop.claim.hypotheses import Claim
 from isoflop.errors import StudyError
 
@@ -62,8 +63,8 @@ def test_a_true_effect_is_found_in_every_hypothesis():
     assert found.interaction.value == pytest.approx(0.60 - 0.42 - 0.40 + 0.30, abs=0.05)
     low, high = found.rows[8]["C - T"].interval
     assert low < 0.18 < high
-    assert found.costs[8]["C"] == pytest.approx(8, rel=1e-6)  # mixed to the budget
-    assert found.costs[32]["C"] < 32 * 0.85
+    assert found.levels[8]["C"].cost == pytest.approx(8, rel=1e-6)  # mixed to the budget
+    assert found.levels[32]["C"].cost < 32 * 0.85
     assert found.headline == "supported: H0, H1, H2, H3, H4; not supported: none"
     assert json.loads(json.dumps(found.to_dict()))["rows"]["8"]["C - S"]["p"] < 0.01
 
@@ -177,3 +178,14 @@ def test_choices_are_read_strictly(change, message):
 def test_evidence_of_another_shape_is_refused():
     with pytest.raises(StudyError, match=r"must be \[arms, training seeds, problems\]"):
         Evidence(("a", "b"), np.zeros((1, 2, 3)), np.zeros((1, 2, 3)))
+
+
+def test_the_figure_shows_every_family_and_control(tmp_path):
+    found = Claim.of(made_up(problems=200), CHOICES, resamples=200)
+    png, svg = figure_of(found).save(tmp_path)
+    assert png.stat().st_size > 10_000
+    drawn = svg.read_text()
+    for name in (*NAMES.values(), *CHOICES.controls, "200 problems, 5 training seeds"):
+        assert name in drawn
+    level = found.levels[8]["C"]
+    assert level.interval[0] < level.accuracy < level.interval[1]

@@ -46,7 +46,9 @@ class Evidence:
         """`further` runs hold more arms of the same training seeds, in the order of the runs. Raises StudyError for an
         arm that is not there or not complete, and for runs on other problems."""
         if len(further) not in (0, len(runs)):
-            raise StudyError(f"{len(further)} runs of further arms for {len(runs)} runs; give one a run, in their order")
+            raise StudyError(
+                f"{len(further)} runs of further arms for {len(runs)} runs; give one a run, in their order"
+            )
         found = [_arms(both, labels) for both in zip(runs, *([further] if further else []), strict=True)]
         problems = found[0][0].problems
         for run, arms in zip(runs, found, strict=True):

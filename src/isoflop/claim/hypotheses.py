@@ -42,6 +42,15 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Level:
+    """An accuracy with its 95% interval, and the mean cost in units."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    cost: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether a hypothesis is supported, and why, in a sentence."""
 
@@ -51,17 +60,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """`accuracies` and `costs` by budget and family, costs in units; `rows` the differences by budget, `seconds` the
-    same at equal seconds; `protocols` C - T by each protocol; `controls` C less each control at 8 units."""
+    """`levels` by budget and family; `rows` the differences by budget, `seconds` the same at equal seconds; `protocols`
+    C - T by each protocol; `controls` C less each control at 8 units, `control_levels` the controls themselves."""
 
-    accuracies: Mapping[int, Mapping[str, float]]
-    costs: Mapping[int, Mapping[str, float]]
+    levels: Mapping[int, Mapping[str, Level]]
     rows: Mapping[int, Mapping[str, Estimate]]
     seconds: Mapping[int, Mapping[str, Estimate]]
     wide: Estimate
     interaction: Estimate
     protocols: Mapping[str, Estimate]
     controls: Mapping[str, Estimate]
+    control_levels: Mapping[str, Level]
     verdicts: Mapping[str, Verdict]
     problems: int
     training_seeds: int
@@ -77,10 +86,7 @@ class Claim:
         wide = _estimate(draws, accuracy[8]["C"] - accuracy[16]["T"])
         interaction = _interaction(draws, accuracy[8])
         protocols = {name: _estimate(draws, _pair(draws, choices.protocols[name])) for name in choices.protocols}
-        controls = {
-            name: _estimate(draws, accuracy[8]["C"] - draws.mixture(mix, 8 * unit)[0])
-            for name, mix in choices.controls.items()
-        }
+        mixed = {name: draws.mixture(mix, 8 * unit) for name, mix in choices.controls.items()}
         mean_cost = {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in cost.items()}
         verdicts = {
             "H0": _h0(protocols),
@@ -90,14 +96,14 @@ class Claim:
             "H4": _h1(seconds, seconds_cost) if seconds else Verdict(False, "no seconds were measured"),
         }
         return cls(
-            {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in accuracy.items()},
-            mean_cost,
+            {b: {f: _level(draws, own[f], cost[b][f]) for f in own} for b, own in accuracy.items()},
             rows,
             seconds,
             wide,
             interaction,
             protocols,
-            controls,
+            {name: _estimate(draws, accuracy[8]["C"] - right) for name, (right, _) in mixed.items()},
+            {name: _level(draws, right, spent / unit) for name, (right, spent) in mixed.items()},
             verdicts,
             evidence.correct.shape[2],
             evidence.correct.shape[1],
@@ -155,6 +161,13 @@ def _pair(draws: Draws, pair: Mapping[str, str]) -> Floats:
     first, second = (draws.correct[draws.labels.index(pair[name])] for name in ("C", "T"))
     difference: Floats = first - second
     return difference
+
+
+def _level(draws: Draws, right: Floats, spent: Floats) -> Level:
+    """From accuracies and costs [training seeds, draws]."""
+    value, *drawn = draws.over_seeds(right)
+    interval = percentile_interval(np.array(drawn), 0.95)
+    return Level(float(value), (interval.low, interval.high), float(spent[:, 0].mean()))
 
 
 def _estimate(draws: Draws, by_seed: Floats) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isoflop.claim.choices import FAMILIES
-from isoflop.claim.hypotheses import LEVEL, Claim, Estimate
+from isoflop.claim.hypotheses import LEVEL, Claim, Estimate, Level
 from isoflop.report.layout import Column
 from isoflop.report.units import p_value, percent, points
 
@@ -22,7 +22,8 @@ def sections(claim: Claim) -> list[tuple[str, list[Column]]]:
     others |= {f"C - T, {name}": one for name, one in claim.protocols.items()}
     found.append(("The other hypotheses", _estimates(others)))
     if claim.controls:
-        found.append(("C at 8 units less each control", _estimates(claim.controls)))
+        levels = Column("accuracy (cost)", tuple(map(_level, claim.control_levels.values())))
+        found.append(("C at 8 units less each control", [*_estimates(claim.controls), levels]))
     return found
 
 
@@ -38,12 +39,17 @@ def notes(claim: Claim) -> list[str]:
 
 
 def _accuracies(claim: Claim) -> list[Column]:
-    budgets = list(claim.accuracies)
+    budgets = list(claim.levels)
     columns = [Column("budget", tuple(map(str, budgets)), left=True)]
     for family in FAMILIES:
-        cells = tuple(f"{percent(claim.accuracies[b][family])} ({claim.costs[b][family]:.2f})" for b in budgets)
-        columns.append(Column(f"{family} (cost)", cells))
+        own = [claim.levels[budget][family] for budget in budgets]
+        columns.append(Column(f"{family} (cost)", tuple(_level(one) for one in own)))
     return columns
+
+
+def _level(one: Level) -> str:
+    low, high = one.interval
+    return f"{percent(one.accuracy)} [{percent(low)}, {percent(high)}] ({one.cost:.2f})"
 
 
 def _differences(rows: Mapping[int, Mapping[str, Estimate]]) -> list[Column]:

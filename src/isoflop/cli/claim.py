@@ -55,6 +55,7 @@ def evaluate(
         list[Path] | None, typer.Option("--controls", help="A run with the controls' arms for each run; repeatable.")
     ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws.")] = 10_000,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Folder for the figure.", show_default="none")] = None,
     json: Json = False,
 ) -> None:
     """Evaluate H0 to H4, and the controls, on stored runs."""
@@ -74,6 +75,11 @@ def evaluate(
     found = Claim.of(evidence, declared, resamples=resamples)
     out = console()
     out.print(titled(sections(found), notes(found), out.width))
+    if figure:
+        from isoflop.claim.figure import figure_of
+
+        for file in figure_of(found).save(figure):
+            typer.echo(file)
     if json:
         say_json(found.to_dict())
 

@@ -47,7 +47,7 @@ class Figures:
         arms = [arm for arm in table.arms if arm.data is not None]
         if not arms:
             raise StudyError(f"study {table.study.name!r} has no graded attempts yet, so there is nothing to draw")
-        with _style():
+        with styled():
             named = {"study": _study(table, arms), "frontier": _frontier(table, arms)}
             if table.pools:
                 named["samples"] = _samples(table)
@@ -78,7 +78,7 @@ def _study(table: Table, arms: Sequence[ArmSummary]) -> Figure:
 
     unit = unit_for(arm.flops_per_problem for arm in arms)
     named = looks(table.study)
-    figure, (flops, runtime, score) = _page(11.0, max(3.4, 0.9 + 0.27 * len(arms)), 3, [1.0, 1.0, 0.95])
+    figure, (flops, runtime, score) = page(11.0, max(3.4, 0.9 + 0.27 * len(arms)), 3, [1.0, 1.0, 0.95])
     panels.accuracy_against(
         flops, arms, named, lambda arm: _over(arm.flops_per_problem, unit.size), f"{unit.name} per problem"
     )
@@ -97,7 +97,7 @@ def _frontier(table: Table, arms: Sequence[ArmSummary]) -> Figure:
 
     unit = unit_for(arm.flops_per_problem for arm in arms)
     named = looks(table.study)
-    figure, (axes,) = _page(7.4, 4.6, 1, [1.0])
+    figure, (axes,) = page(7.4, 4.6, 1, [1.0])
 
     def cost(arm: ArmSummary) -> float | None:
         return _over(arm.flops_per_problem, unit.size)
@@ -117,7 +117,7 @@ def _samples(table: Table) -> Figure:
     from isoflop.report import panels
 
     pools = table.pools
-    figure, row = _page(4.2 * len(pools) + 0.4, 3.6, len(pools), [1.0] * len(pools))
+    figure, row = page(4.2 * len(pools) + 0.4, 3.6, len(pools), [1.0] * len(pools))
     for axes, pool in zip(row, pools, strict=True):
         axes.set_title("\n".join(["One pool, every k", *(pool.arms if len(pools) > 1 else ())]))
         figure.draw_without_rendering()
@@ -129,7 +129,7 @@ def _samples(table: Table) -> Figure:
     return figure
 
 
-def _page(width: float, height: float, columns: int, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
+def page(width: float, height: float, columns: int, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
     """An empty page without pyplot: no window, no global state, whatever backend the process uses."""
     from matplotlib.figure import Figure
 
@@ -153,13 +153,13 @@ def _over(value: float | None, size: float) -> float | None:
 
 def _drawn(figure: Figure, form: str) -> bytes:
     out = io.BytesIO()
-    with _style():
+    with styled():
         figure.savefig(out, format=form, bbox_inches="tight", metadata={"Date": None} if form == "svg" else None)
     return out.getvalue()
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
     try:
         from matplotlib import rc_context
     except ImportError:
