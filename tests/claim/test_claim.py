@@ -117,9 +117,13 @@ def test_a_combination_that_overspends_supports_nothing_and_a_rival_may():
 
 def test_a_control_that_wins_comes_first():
     strong = made_up(TRUTH | {"S": 0.75})
-    found = Claim.of(strong, CHOICES, resamples=300)
+    found = Claim.of(strong, CHOICES, strong, resamples=300)
     assert found.headline == "a control beats the combination at 8 units of FLOPs: scratchpad"
     assert found.controls["twin"].value != 0
+    assert found.control_levels["scratchpad"].accuracy > found.levels[8]["C"].accuracy
+    # What knows the right answer is a bound.
+    bounds = replace(CHOICES, controls={"oracle reward": CHOICES.controls["scratchpad"]})
+    assert Claim.of(strong, bounds, strong, resamples=300).headline.startswith("supported")
 
 
 def test_draws_equal_a_twin_that_draws_one_by_one():
@@ -181,7 +185,8 @@ def test_evidence_of_another_shape_is_refused():
 
 
 def test_the_figure_shows_every_family_and_control(tmp_path):
-    found = Claim.of(made_up(problems=200), CHOICES, resamples=200)
+    evidence = made_up(problems=200)
+    found = Claim.of(evidence, CHOICES, evidence, resamples=200)
     png, svg = figure_of(found).save(tmp_path)
     assert png.stat().st_size > 10_000
     drawn = svg.read_text()

@@ -22,7 +22,8 @@ def runs(tmp_path_factory):
             folder=folder / name,
         )  # fmt: skip
 
-    fewer = folder / "fewer.jsonl"
+    fewer = folder / "fewer" / "q.jsonl"  # ids hold the file's name
+    fewer.parent.mkdir()
     fewer.write_text("".join(questions.read_text().splitlines(keepends=True)[:4]))
     return {
         "main": [run(f"main-{skill}", skill, ["greedy()", "self_consistency(n=3)"]) for skill in (0.9, 0.4)],
@@ -47,4 +48,12 @@ def test_what_does_not_belong_together_is_refused(runs):
     with pytest.raises(StudyError, match="1 runs of further arms for 2 runs"):
         Evidence.of_runs(runs["main"], ["greedy()"], runs["further"][:1])
     with pytest.raises(StudyError, match="do not hold the same problems"):
-        Evidence.of_runs(runs["main"], ["greedy()", "self_consistency(n=5)"], runs["fewer"])
+        Evidence.of_runs([*runs["further"], *runs["fewer"]], ["self_consistency(n=5)"])
+
+
+def test_further_arms_on_the_first_problems_are_compared_on_those(runs):
+    labels = ["greedy()", "self_consistency(n=5)"]
+    whole = Evidence.of_runs(runs["main"], labels, runs["further"])
+    first = Evidence.of_runs(runs["main"], labels, runs["fewer"])
+    assert first.correct.shape == (2, 2, 4)
+    assert (first.correct == whole.correct[:, :, :4]).all()

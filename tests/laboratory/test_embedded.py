@@ -47,7 +47,9 @@ def test_its_reward_reads_it(name):
 
 
 def test_the_demo_runs_every_arm(tmp_path, monkeypatch):
-    study = DEMO.read_text().replace("hiddenops(n=200,", "hiddenops(n=3,")
+    study = DEMO.read_text()
+    assert study.count("n=200,") == 1
+    study = study.replace("n=200,", "n=3,")
     small = tmp_path / "demo.toml"
     small.write_text(study)
     monkeypatch.setattr("isoflop.laboratory.DEMO", small)

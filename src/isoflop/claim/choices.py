@@ -11,7 +11,7 @@
     [protocols]                              # H0: one pair of arms by each protocol, with the same weights
     published = {C = "published: C", T = "published: T"}
     corrected = {C = "thoughts + rebase 4", T = "thoughts 4"}
-    [controls]                               # beside C at 8 units of FLOPs
+    [controls]                               # beside C at 8 units of FLOPs; "oracle ..." is a bound and no rival
     "visible scratchpad" = ["scratchpad 4"]
 
 Families: B base + vote, T thoughts + vote, S base + search, C thoughts + search.
@@ -75,8 +75,14 @@ class Choices:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every arm that is needed, each once."""
+        """Every arm that the hypotheses need, each once."""
         return tuple(dict.fromkeys(self._all()))
+
+    @property
+    def beside_controls(self) -> tuple[str, ...]:
+        """The controls' arms, and those that they are compared with."""
+        controls = (label for mix in self.controls.values() for label in mix)
+        return tuple(dict.fromkeys([self.unit, *self.flops[8]["C"], *controls]))
 
     def _all(self) -> Iterator[str]:
         yield self.unit
@@ -86,8 +92,6 @@ class Choices:
                     yield from mix
         for pair in self.protocols.values():
             yield from pair.values()
-        for mix in self.controls.values():
-            yield from mix
 
     def to_toml(self) -> str:
         """What `load` reads."""

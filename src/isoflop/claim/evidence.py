@@ -43,21 +43,23 @@ class Evidence:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Run], labels: Sequence[str], further: Sequence[Run] = ()) -> Evidence:
-        """`further` runs hold more arms of the same training seeds, in the order of the runs. Raises StudyError for an
-        arm that is not there or not complete, and for runs on other problems."""
+        """`further` runs hold more arms of the same training seeds, in the order of the runs, on all of their problems
+        or the first of them: then on those alone. Raises StudyError for an arm that is not there or not complete, and
+        for runs on other problems."""
         if len(further) not in (0, len(runs)):
             raise StudyError(
                 f"{len(further)} runs of further arms for {len(runs)} runs; give one a run, in their order"
             )
         found = [_arms(both, labels) for both in zip(runs, *([further] if further else []), strict=True)]
-        problems = found[0][0].problems
+        problems = min((arm.problems for arms in found for arm in arms), key=len)
+        n = len(problems)
         for run, arms in zip(runs, found, strict=True):
-            if any(arm.problems != problems for arm in arms):
+            if any((arm.problems[:n] if further else arm.problems) != problems for arm in arms):
                 raise StudyError(f"{run.folder} and {runs[0].folder} do not hold the same problems in the same order")
         return cls(
             tuple(labels),
-            np.array([[arm.accuracy_by_problem for arm in arms] for arms in found]).swapaxes(0, 1),
-            np.array([[arm.flops_by_problem for arm in arms] for arms in found]).swapaxes(0, 1),
+            np.array([[arm.accuracy_by_problem[:n] for arm in arms] for arms in found]).swapaxes(0, 1),
+            np.array([[arm.flops_by_problem[:n] for arm in arms] for arms in found]).swapaxes(0, 1),
         )
 
     def with_seconds(self, timings: Sequence[Path]) -> Evidence:

@@ -21,6 +21,7 @@ from isoflop.stats.intervals import percentile_interval
 
 LEVEL = 0.01  # one-sided
 LEAST_POINTS = 0.05  # H2
+BOUND = "oracle"  # controls of that name know the right answer: bounds, no rivals
 OVERSPENDING = 0.01  # C may cost this much more than its budget, by rounding and by chance
 
 
@@ -76,8 +77,16 @@ class Claim:
     training_seeds: int
 
     @classmethod
-    def of(cls, evidence: Evidence, choices: Choices, *, resamples: int = RESAMPLES, seed: int = 0) -> Claim:
-        """Evaluate everything that the choices declare."""
+    def of(
+        cls,
+        evidence: Evidence,
+        choices: Choices,
+        beside: Evidence | None = None,
+        *,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+    ) -> Claim:
+        """Evaluate everything that the choices declare; the controls where there is evidence `beside`."""
         draws = Draws.of(evidence, resamples=resamples, seed=seed)
         unit = draws.cost[evidence.place(choices.unit)]
         accuracy, cost = _families(draws, choices.flops, unit)
@@ -86,7 +95,6 @@ class Claim:
         wide = _estimate(draws, accuracy[8]["C"] - accuracy[16]["T"])
         interaction = _interaction(draws, accuracy[8])
         protocols = {name: _estimate(draws, _pair(draws, choices.protocols[name])) for name in choices.protocols}
-        mixed = {name: draws.mixture(mix, 8 * unit) for name, mix in choices.controls.items()}
         mean_cost = {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in cost.items()}
         verdicts = {
             "H0": _h0(protocols),
@@ -102,8 +110,7 @@ class Claim:
             wide,
             interaction,
             protocols,
-            {name: _estimate(draws, accuracy[8]["C"] - right) for name, (right, _) in mixed.items()},
-            {name: _level(draws, right, spent / unit) for name, (right, spent) in mixed.items()},
+            *(({}, {}) if beside is None else _controls(beside, choices, resamples, seed)),
             verdicts,
             evidence.correct.shape[2],
             evidence.correct.shape[1],
@@ -112,7 +119,8 @@ class Claim:
     @property
     def headline(self) -> str:
         """What has to be said first, a control that wins before all."""
-        winners = [name for name, one in self.controls.items() if one.interval[1] < 0]
+        rivals = {name: one for name, one in self.controls.items() if not name.startswith(BOUND)}
+        winners = [name for name, one in rivals.items() if one.interval[1] < 0]
         if winners:
             return f"a control beats the combination at 8 units of FLOPs: {', '.join(winners)}"
         held = [name for name, verdict in self.verdicts.items() if verdict.supported]
@@ -155,6 +163,20 @@ def _by_seconds(
     accuracy, cost = _families(draws, choices.seconds, draws.cost[evidence.place(choices.unit)])
     mean_cost = {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in cost.items()}
     return _differences(draws, accuracy), mean_cost
+
+
+def _controls(
+    beside: Evidence, choices: Choices, resamples: int, seed: int
+) -> tuple[dict[str, Estimate], dict[str, Level]]:
+    """C at 8 units less each control, and the controls, on the problems that both hold."""
+    draws = Draws.of(beside, resamples=resamples, seed=seed)
+    unit = draws.cost[beside.place(choices.unit)]
+    own, _ = draws.mixture(choices.flops[8]["C"], 8 * unit)
+    mixed = {name: draws.mixture(mix, 8 * unit) for name, mix in choices.controls.items()}
+    return (
+        {name: _estimate(draws, own - right) for name, (right, _) in mixed.items()},
+        {name: _level(draws, right, spent / unit) for name, (right, spent) in mixed.items()},
+    )
 
 
 def _pair(draws: Draws, pair: Mapping[str, str]) -> Floats:

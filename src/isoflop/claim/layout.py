@@ -21,7 +21,7 @@ def sections(claim: Claim) -> list[tuple[str, list[Column]]]:
     others = {"C(8) - T(16)": claim.wide, "(C - T) - (S - B) at 8": claim.interaction}
     others |= {f"C - T, {name}": one for name, one in claim.protocols.items()}
     found.append(("The other hypotheses", _estimates(others)))
-    if claim.controls:
+    if claim.controls:  # perhaps on fewer problems than the rest
         levels = Column("accuracy (cost)", tuple(map(_level, claim.control_levels.values())))
         found.append(("C at 8 units less each control", [*_estimates(claim.controls), levels]))
     return found

@@ -68,11 +68,13 @@ def evaluate(
     from isoflop.studies.run import Run
 
     declared = Choices.load(choices)
-    further = [Run.open(run) for run in controls or ()]
-    evidence = Evidence.of_runs([Run.open(run) for run in runs], declared.labels, further)
+    opened = [Run.open(run) for run in runs]
+    evidence, beside = Evidence.of_runs(opened, declared.labels), None
     if timing:
         evidence = evidence.with_seconds(timing)
-    found = Claim.of(evidence, declared, resamples=resamples)
+    if controls:
+        beside = Evidence.of_runs(opened, declared.beside_controls, [Run.open(run) for run in controls])
+    found = Claim.of(evidence, declared, beside, resamples=resamples)
     out = console()
     out.print(titled(sections(found), notes(found), out.width))
     if figure:

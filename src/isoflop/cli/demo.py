@@ -58,7 +58,7 @@ def _claim(folder: Path) -> None:
     from isoflop.laboratory import CHOICES
     from isoflop.report.text import titled
 
-    choices = replace(Choices.load(CHOICES), controls={}, seconds={})
+    choices = replace(Choices.load(CHOICES), seconds={})
     found = Claim.of(Evidence.of_runs([Run.open(folder)], choices.labels), choices)
     out = console()
     out.print(titled(sections(found), notes(found), out.width))
