@@ -37,6 +37,17 @@ def test_latency_is_of_one_alone_and_throughput_of_many(tmp_path: Path) -> None:
     assert said[2:] == [f"{arm}: repeat {n} of 2" for n in (1, 2) for arm in ("greedy()", "rebase(width=2)")]
 
 
+def test_latency_may_be_taken_of_the_first_problems_alone(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    time_study(study_of(tmp_path), problems=8, alone=1, repeats=1, concurrency=8)
+    few = time.perf_counter() - started
+    started = time.perf_counter()
+    time_study(study_of(tmp_path), problems=8, repeats=1, concurrency=8)
+    assert time.perf_counter() - started > few + 7 * SLEEP
+    with pytest.raises(StudyError, match="alone=0"):
+        time_study(study_of(tmp_path), alone=0)
+
+
 def test_a_failing_arm_has_no_timing(tmp_path: Path) -> None:
     study = study_of(tmp_path, model="scripted(broken=['problems/test/1'])")
     with pytest.raises(StudyError, match=r"greedy\(\) failed on problem 'problems/test/1': .*broken"):

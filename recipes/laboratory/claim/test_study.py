@@ -33,9 +33,9 @@ HEAD = """# The registered study of docs/claim.md on the models of one training 
 #   isoflop study run src/isoflop/laboratory/{name}.toml --set models=runs/laboratory/seed-0/ --out runs/claim/{name}-0
 
 name = "{name}"
-variables = {{ models = "lab:", n = "{n}" }}
+variables = {{ models = "lab:", n = "{n}", split = "test" }}
 problems = "hiddenops(n_steps=[4, 5, 6], n=${{n}}, test_seed='{seed}')"
-split = "test"
+split = "${{split}}"
 seeds = [0]
 prompt = "plain(step_end=['= '], answer_prefix='\\\\n#### ')"
 concurrency = 200

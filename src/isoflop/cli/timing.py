@@ -14,6 +14,9 @@ EXAMPLES = "isoflop time recipes/gsm8k-qwen.toml --set model=DIR --problems 8 --
 def time(
     study: StudyFile,
     problems: Annotated[int, typer.Option("--problems", min=1, help="The first problems of the study.")] = 8,
+    alone: Annotated[
+        int | None, typer.Option("--alone", min=1, help="Of these, so many one by one.", show_default="all")
+    ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds through all arms.")] = 3,
     concurrency: Concurrency = None,
     settings: Settings = None,
@@ -29,6 +32,7 @@ def time(
     found = time_study(
         load_study(study, settings_of(settings)),
         problems=problems,
+        alone=alone,
         repeats=repeats,
         concurrency=concurrency,
         progress=lambda text: err.print(text, soft_wrap=True),

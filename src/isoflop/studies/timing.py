@@ -62,18 +62,21 @@ def time_study(
     study: Study,
     *,
     problems: int = 8,
+    alone: int | None = None,
     repeats: int = 3,
     concurrency: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Timing:
-    """Measure every arm on the first problems. `progress` is told what is measured next."""
-    if problems < 1 or repeats < 1:
-        raise StudyError(f"problems={problems} and repeats={repeats} must be at least 1")
+    """Measure every arm on the first problems: `alone` of them (all, if left out) one by one, too, for latency, and all
+    of them together. `progress` is told what is measured next."""
+    singly = problems if alone is None else alone
+    if min(problems, repeats, singly) < 1:
+        raise StudyError(f"problems={problems}, alone={singly} and repeats={repeats} must be at least 1")
     at_once = concurrency or study.concurrency
     chosen = study.problems.load(study.split)[:problems]
     found: dict[Arm, _Measured] = {arm: _Measured() for arm in study.arms}
     for engine in dict.fromkeys(study.engines):
-        _time_engine(study, engine, chosen, repeats, at_once, found, progress or (lambda _: None))
+        _time_engine(study, engine, chosen, singly, repeats, at_once, found, progress or (lambda _: None))
     arms = tuple(found[arm].summary(study.label(arm)) for arm in study.arms)
     return Timing(arms, len(chosen), repeats, at_once, describe_hardware())
 
@@ -104,6 +107,7 @@ def _time_engine(
     study: Study,
     spec: EngineSpec,
     problems: Sequence[Problem],
+    singly: int,
     repeats: int,
     concurrency: int,
     found: dict[Arm, _Measured],
@@ -119,12 +123,12 @@ def _time_engine(
         for repeat in range(repeats):
             for arm in arms:
                 progress(f"{study.label(arm)}: repeat {repeat + 1} of {repeats}")
-                alone, _, _ = _attempts(study, bench, arm, problems, engine, 1)
+                latencies, _, _ = _attempts(study, bench, arm, problems[:singly], engine, 1)
                 with EnergyMeter() as energy:
                     _, seconds, new_tokens = _attempts(study, bench, arm, problems, engine, concurrency)
                 if energy.joules is not None:
                     found[arm].joules_per_problem.append(energy.joules / len(problems))
-                found[arm].latencies += alone
+                found[arm].latencies += latencies
                 found[arm].problems_per_second.append(len(problems) / seconds)
                 found[arm].new_tokens_per_second.append(new_tokens / seconds)
 
