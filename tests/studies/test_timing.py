@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from isoflop.errors import StudyError
+from isoflop.studies import timing as timing_module
 from isoflop.studies.spec import Study
 from isoflop.studies.study_file import study_from_dict
 from isoflop.studies.timing import time_study
@@ -37,13 +39,18 @@ def test_latency_is_of_one_alone_and_throughput_of_many(tmp_path: Path) -> None:
     assert said[2:] == [f"{arm}: repeat {n} of 2" for n in (1, 2) for arm in ("greedy()", "rebase(width=2)")]
 
 
-def test_latency_may_be_taken_of_the_first_problems_alone(tmp_path: Path) -> None:
-    started = time.perf_counter()
-    time_study(study_of(tmp_path), problems=8, alone=1, repeats=1, concurrency=8)
-    few = time.perf_counter() - started
-    started = time.perf_counter()
-    time_study(study_of(tmp_path), problems=8, repeats=1, concurrency=8)
-    assert time.perf_counter() - started > few + 7 * SLEEP
+def test_latency_may_be_taken_of_the_first_problems_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempted, attempts = [], timing_module._attempts
+
+    def noted(study: Any, bench: Any, arm: Any, problems: Any, engine: Any, concurrency: int) -> Any:
+        attempted.append((len(problems), concurrency))
+        return attempts(study, bench, arm, problems, engine, concurrency)
+
+    monkeypatch.setattr(timing_module, "_attempts", noted)
+    timing = time_study(study_of(tmp_path), problems=6, alone=2, repeats=1, concurrency=3)
+    warm_up, measured = (1, 3), [(2, 1), (6, 3)]
+    assert attempted == [warm_up] * 2 + measured * 2
+    assert timing.problems == 6
     with pytest.raises(StudyError, match="alone=0"):
         time_study(study_of(tmp_path), alone=0)
 
