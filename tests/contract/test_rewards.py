@@ -44,6 +44,8 @@ REWARDS = {
     "judge, writing": "judge('{llama}', prompt='{{question}} {{solution}} ?', check_tokens=3)",
     "ensemble": "ensemble([logprob(), skywork('{value}'), token_prm('{token}', positive=0)], combine='product')",
     "ensemble of a trunk": "ensemble([logprob(), trunk('{head}')])",
+    "noisy": "noisy(skywork('{value}'), sigma=2.0)",
+    "noisy trunk": "noisy(trunk('{head}'), sigma=0.5, seed=1)",
 }
 ELSEWHERE = {"imported"}  # no reward of a tree: it repeats what others' files say of whole samples
 WHOLE = {"outcome, whole"}

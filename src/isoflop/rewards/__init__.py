@@ -13,6 +13,7 @@ REGISTRY = {
     "trunk": "isoflop.rewards.trunk:Trunk",
     "judge": "isoflop.rewards.judge:Judge",
     "ensemble": "isoflop.rewards.ensemble:Ensemble",
+    "noisy": "isoflop.rewards.noisy:Noisy",
     "served": "isoflop.rewards.served:Served",
     "imported": "isoflop.studies.imported:ImportedReward",
 }
