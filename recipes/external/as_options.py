@@ -1,6 +1,6 @@
-"""What a study file says of its first arm, as options of `isoflop reward label`: prompts are written once.
+"""What a study file says of one arm, as options of `isoflop reward label`: engines and prompts are written once.
 
-python recipes/external/as_options.py recipes/external/chain-sum.toml model=DIR split=train n=160
+python recipes/external/as_options.py recipes/external/chain-sum.toml "greedy()" model=DIR split=train n=160
 """
 
 import shlex
@@ -9,10 +9,10 @@ import sys
 from isoflop.studies.study_file import load_study
 
 
-def options(path: str, *variables: str) -> list[str]:
-    """Model, problems, split, prompt and sampling of the study, with these `NAME=VALUE` variables."""
+def options(path: str, label: str, *variables: str) -> list[str]:
+    """Model, problems, split, prompt and sampling of the arm, with these `NAME=VALUE` variables of the study."""
     study = load_study(path, dict(variable.split("=", 1) for variable in variables))
-    arm = study.arms[0]
+    [arm] = [each for each in study.arms if study.label(each) == label]
     found = {"model": arm.engine, "problems": study.problems, "split": study.split}
     found |= {"prompt": arm.prompt, "sampling": arm.sampling}
     return [part for name, value in found.items() for part in (f"--{name}", str(value))]
