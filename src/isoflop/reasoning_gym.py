@@ -1,4 +1,4 @@
-"""The tasks of reasoning-gym (arXiv 2505.24760), opened by name: problems drawn from a seed, answers scored by its own scorers.
+"""The tasks of reasoning-gym (arXiv 2505.24760), by name: problems drawn from a seed, answers scored by its scorers.
 
 `reasoning_gym` is an optional package (the `gym` extra), imported when a task is opened. Only tasks that a text and a
 gold answer are enough for can be had: where many answers are right and the scorer looks into the problem itself, or
@@ -38,12 +38,12 @@ class Task:
     scorer: Any  # the library's data set; only its `score_answer` is used
 
     def draw(self, seed: int) -> tuple[str, str]:
-        """A question and its gold answer. Raises ProblemError where the gold answer alone does not say what is right."""
+        """A question and its gold answer. Raises ProblemError where gold alone cannot say what is right."""
         entry = _data_set(self.name, self.settings, seed)[0]
         question, gold = entry["question"], entry["answer"]
         if not (isinstance(gold, str) and self.takes(gold, gold)):
             raise ProblemError(
-                f"reasoning-gym task {self.name!r} cannot be used: its scorer needs more than the gold answer {gold!r:.80}"
+                f"reasoning-gym task {self.name!r} is refused: its scorer needs more than the gold answer {gold!r:.80}"
             )
         return question, gold
 
@@ -73,8 +73,10 @@ def read_settings(text: str) -> dict[str, Any]:
     """Settings from their spelling. Raises SpecError unless it is `name=value, ...` with plain values."""
     try:
         call = ast.parse(f"settings({text})", mode="eval").body
-        if isinstance(call, ast.Call) and not call.args and all(each.arg for each in call.keywords):
-            return {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        given = call.keywords if isinstance(call, ast.Call) and not call.args else []
+        found = {each.arg: ast.literal_eval(each.value) for each in given if each.arg}
+        if len(found) == len(given) and (found or not text.strip()):
+            return found
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         pass
     raise SpecError(f"settings={text[:200]!r} are not of the form 'name=value, name=value' with plain values")

@@ -1,8 +1,8 @@
 """The grader of reasoning-gym's tasks: right is what the library's own scorer gives full marks.
 
-    grader = ReasoningGymGrader("chain_sum")
-    grader.verify("3,848.0", "3848")              # Verdict.CORRECT
-    grader.cluster(["12.0", None, "12", "13"])    # ["12", None, "12", "13"]
+grader = ReasoningGymGrader("chain_sum")
+grader.verify("3,848.0", "3848")              # Verdict.CORRECT
+grader.cluster(["12.0", None, "12", "13"])    # ["12", None, "12", "13"]
 """
 
 from __future__ import annotations

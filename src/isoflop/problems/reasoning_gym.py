@@ -1,4 +1,4 @@
-"""Tasks of reasoning-gym (arXiv 2505.24760): a hundred families of puzzles, drawn without end, graded by its own scorers.
+"""Tasks of reasoning-gym (arXiv 2505.24760): puzzles of many kinds, drawn without end, graded by its scorers.
 
 `task` is one of the library's, `settings` what it is made with; both are checked when problems are loaded, which needs
 the `gym` extra. The splits are those of every drawn set: they share no question, whatever the settings and seeds.
