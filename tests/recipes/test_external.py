@@ -1,6 +1,7 @@
 """The recipes outside the laboratory: GSM8K's notes in forms that differ in nothing else, and what make would run."""
 
 import importlib.util
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 
 from isoflop import specs
 from isoflop.core import Problem
+from isoflop.report.table import Table
+from isoflop.studies.run import Run
 from isoflop.studies.study_file import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +28,7 @@ def script(name):
     return module
 
 
-notes, as_options = script("hidden_operations"), script("as_options")
+notes, as_options, verdict = script("hidden_operations"), script("as_options"), script("verdict")
 
 
 def row(form, solution=SOLUTION):
@@ -93,6 +96,56 @@ def test_search_and_vote_have_the_same_reward_and_the_votes_are_one_family(name)
     assert study.comparisons == (("rebase(width=8)", "weighted_vote(n=8)"),)
     assert len({arm.reward for arm in study.arms if arm.reward is not None}) == 1
     assert [study.label(arm) for arm in study.families[1]] == ["weighted_vote(n=8)", "weighted_vote(n=10)"]
+
+
+def table(low, high):
+    row = {"strategy": "rebase(width=8)", "against": "reference", "difference": (low + high) / 2}
+    return {"equal_flops": [{**row, "difference_interval": [low, high]}, {**row, "against": "others"}]}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.11, "win: +6.0 [+1.0, +11.0] points"),
+        (-0.11, -0.01, "loss: -6.0 [-11.0, -1.0] points"),
+        (-0.05, 0.05, "within 5 points: +0.0 [-5.0, +5.0] points"),
+        (-0.06, 0.02, "undecided: -2.0 [-6.0, +2.0] points"),
+        (0.0, 0.08, "undecided: +4.0 [+0.0, +8.0] points"),
+        (0.01, 0.03, "win: +2.0 [+1.0, +3.0] points"),
+    ],
+)
+def test_the_verdict_is_read_off_the_interval(low, high, said):
+    assert verdict.verdict_of(table(low, high)) == said
+
+
+def test_an_incomplete_arm_has_no_verdict():
+    with pytest.raises(SystemExit, match="an arm is not complete"):
+        verdict.verdict_of({"equal_flops": []})
+
+
+def test_dev_takes_the_votes_next_to_the_search_with_room_for_another_cost_on_test():
+    costs = {"greedy()": 10, "rebase(width=8)": 100} | {f"weighted_vote(n={n})": 12.2 * n for n in (4, 6, 8, 10)}
+    arms = [{"strategy": name, "flops_per_problem": cost} for name, cost in costs.items()]
+    assert verdict.votes_of({"arms": arms}) == "6, 10"  # 8 costs 97.6: nearer than 3%
+    with pytest.raises(SystemExit, match="measure more of them"):
+        verdict.votes_of({"arms": arms[:-1]})
+
+
+def test_a_task_goes_from_dev_over_its_votes_to_a_verdict(tmp_path):
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed (make gym)")
+    text = (FOLDER / "chain-sum.toml").read_text().replace("trunk('${head}')", "logprob()")
+    (tmp_path / "task.toml").write_text(re.sub(r"local\(.*\)(?=\"\n)", "scripted(steps=4, skill=0.8)", text))
+
+    def printed(split, **variables):
+        study = load_study(tmp_path / "task.toml", {"split": split, "n": "40", "test_seed": "9f2c", **variables})
+        run = Run.create(study, tmp_path / split)
+        run.execute()
+        return Table.of(run).to_dict()
+
+    both = verdict.votes_of(printed("dev"))
+    assert re.fullmatch(r"\d+, \d+", both)
+    said = verdict.verdict_of(printed("test", votes=both, vote=both.partition(",")[0]))
+    assert re.fullmatch(r"(win|loss|within 5 points|undecided): [+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\] points", said)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
