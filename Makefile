@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 # One thread per test process: two processes on two cores with two threads each run many times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
-.PHONY: install check format test test-engines test-cluster chromium demo example-report clean
+.PHONY: install check format test test-engines test-cluster chromium gym demo example-report clean
 install: $(READY)
 
 # torch comes first and pinned by constraints.txt, so that no later package pulls in a several-gigabyte CUDA build.
@@ -28,6 +28,10 @@ format: install
 # The page of a run is tested in a headless Chromium where one is installed; this installs Debian's, where that may be.
 chromium:
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
+
+# reasoning-gym, whose tests are skipped without it: a part of what it pulls in is compiled when it is installed.
+gym: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gym]'
 
 test: install
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "isoflop"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(["specs", "randomness", "thought", "countdown", "embedded", "cost", "stats"], 1),
+    **dict.fromkeys(["specs", "randomness", "thought", "countdown", "embedded", "reasoning_gym", "cost", "stats"], 1),
     **dict.fromkeys(["asking", "core", "http", "runtime"], 2),
     **dict.fromkeys(["problems", "answers", "engines", "rewards"], 3),
     **dict.fromkeys(["search", "quietstar", "laboratory"], 4),
@@ -40,6 +40,7 @@ HEAVY = {
     "uvicorn": (),
     "pandas": (),
     "datasets": (),
+    "reasoning_gym": (),
     "math_verify": ("answers/symbolic_worker",),
 }
 

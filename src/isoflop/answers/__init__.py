@@ -4,4 +4,5 @@ REGISTRY = {
     "math": "isoflop.answers.graders:MathGrader",
     "choice": "isoflop.answers.graders:ChoiceGrader",
     "countdown": "isoflop.answers.countdown:CountdownGrader",
+    "reasoning_gym": "isoflop.answers.reasoning_gym:ReasoningGymGrader",
 }

@@ -6,5 +6,6 @@ REGISTRY = {
     "hub": "isoflop.problems.hub:Hub",
     "hiddenops": "isoflop.problems.hiddenops:HiddenOps",
     "countdown": "isoflop.problems.countdown:Countdown",
+    "reasoning_gym": "isoflop.problems.reasoning_gym:ReasoningGym",
     "imported": "isoflop.studies.imported:ImportedProblems",
 }
