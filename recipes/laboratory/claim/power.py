@@ -20,7 +20,7 @@ from isoflop.claim.evidence import Evidence
 from isoflop.claim.hypotheses import Claim
 from isoflop.studies.run import Run
 
-STUDIES, PROBLEMS, RESAMPLES = 100, 4000, 500
+STUDIES, PROBLEMS, RESAMPLES = 100, 4000, 300
 
 
 def main(choices_file: str, *folders: str) -> None:
