@@ -36,7 +36,26 @@ def test_choices_are_fixed_on_dev_and_hypotheses_evaluated_on_test(isoflop, runs
     assert document["training_seeds"] == 2
     assert document["problems"] == 6
     assert set(document["verdicts"]) == {"H0", "H1", "H2", "H3", "H4"}
-    assert document["costs"]["32"]["C"] <= 32
+    assert document["levels"]["32"]["C"]["cost"] <= 32
+    assert document["controls"] == {}
+
+
+def test_controls_lie_in_runs_of_their_own_and_the_figure_is_written(isoflop, runs, questions, tmp_path):
+    tables = "\n".join(f"[flops.{b}]\n" + "\n".join(f'{f} = ["greedy()"]' for f in "BTSC") for b in (2, 4, 8, 16, 32))
+    (tmp_path / "choices.toml").write_text(f'unit = "greedy()"\n{tables}\n[controls]\n"more" = ["best_of_n(n=2)"]\n')
+    beside = []
+    for seed, skill in enumerate((0.5, 0.6)):
+        beside += ["--controls", f"beside-{seed}"]
+        arguments = ["--model", f"scripted(steps=3, skill={skill})", "--problems", f"jsonl('{questions}')"]
+        assert isoflop("compare", *arguments, "--strategies", "best_of_n(n=2)", "--out", beside[-1])[0] == 0
+    asked = ["--choices", "choices.toml", "--resamples", "200", "--figure", "drawn", "--json"]
+    code, out, err = isoflop("claim", "test", *runs, *beside, *asked)
+    assert code == 0, err
+    document = json.loads(out.splitlines()[-1])
+    assert set(document["controls"]) == set(document["control_levels"]) == {"more"}
+    assert "drawn/claim.svg" in out.splitlines()
+    code, _, err = isoflop("claim", "test", *runs, *beside[:2], *asked)
+    assert (code, "1 runs of further arms for 2 runs" in err) == (2, True)
 
 
 def test_an_arm_that_a_run_lacks_is_named(isoflop, runs, tmp_path):
@@ -44,6 +63,6 @@ def test_an_arm_that_a_run_lacks_is_named(isoflop, runs, tmp_path):
     (tmp_path / "choices.toml").write_text(f'unit = "greedy()"\n{tables}\n')
     code, _, err = isoflop("claim", "test", *runs, "--choices", "choices.toml")
     assert code == 2
-    assert "run-0 has no arm 'beam'" in err
+    assert "run-0: no arm 'beam'" in err
     code, _, err = isoflop("claim", "test", *runs, "--choices", "nowhere.toml")
     assert (code, "nowhere.toml: the choices cannot be read" in err) == (2, True)
