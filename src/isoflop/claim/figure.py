@@ -42,11 +42,8 @@ def _levels(axes: Axes, claim: Claim) -> None:
             list(claim.levels), [100 * one.accuracy for one in own], yerr=_bars(own), color=drawn.colour,
             marker=drawn.marker, markersize=5, linewidth=1.4, capsize=2, label=name,
         )  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(claim.levels), list(map(str, claim.levels)))
-    axes.minorticks_off()
+    _budgets(axes, claim)
     axes.set_ylim(0, 100)
-    axes.set_xlabel("budget: FLOPs, in greedy solutions of the base")
     axes.set_ylabel("accuracy %")
     axes.grid(axis="y")
     axes.set_title("(a) accuracy at equal FLOPs")
@@ -81,14 +78,18 @@ def _gaps(axes: Axes, claim: Claim) -> None:
             list(claim.rows), [100 * one.value for one in own], yerr=[low, high], color=drawn.colour,
             marker=drawn.marker, markersize=5, linewidth=1.4, capsize=2, label=told,
         )  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(claim.rows), list(map(str, claim.rows)))
-    axes.minorticks_off()
-    axes.set_xlabel("budget")
+    _budgets(axes, claim)
     axes.set_ylabel("points")
     axes.grid(axis="y", color=LIGHT)
     axes.set_title("(c) thoughts + search is ahead by")
     axes.legend(fontsize=7.5, loc="best")
+
+
+def _budgets(axes: Axes, claim: Claim) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(claim.levels), list(map(str, claim.levels)))
+    axes.minorticks_off()
+    axes.set_xlabel("budget: FLOPs, in greedy solutions of the base")
 
 
 def _bars(levels: list[Level]) -> list[list[float]]:

@@ -7,11 +7,11 @@ The noise belongs to the path: whoever scores a step again is told the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import NormalDist
 from typing import ClassVar
+
+from scipy.special import expit, logit, ndtri
 
 from isoflop.core import Trajectory
 from isoflop.cost.ledger import Cost, Role
@@ -19,7 +19,7 @@ from isoflop.randomness import stream_key, uniform
 from isoflop.rewards.base import Reward, RewardContext, RewardSpec, Scores, scores_of
 from isoflop.specs import require
 
-_SUREST = 1e-9  # no reward's logit is larger than that of one this near to 0 or 1
+_SUREST = 1e-9  # nearer to 0 or 1 no reward is taken to be: noise on an infinite logit would change nothing
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class NoisyReward(Reward):
         noisy = []
         for depth, reward in enumerate(rewards, 1):
             key = stream_key(self.seed, f"noise|{origin.seed}|{origin.problem.id}", trajectory.path[:depth])
-            logit = _logit(reward) + self.sigma * NormalDist().inv_cdf(_inside(uniform(key, depth)))
-            noisy.append(1 / (1 + math.exp(-logit)))
+            sure = min(max(reward, _SUREST), 1 - _SUREST)
+            noisy.append(float(expit(logit(sure) + self.sigma * ndtri(uniform(key, depth)))))
         return tuple(noisy)
 
     def price(self, parent: Trajectory, tokens: int) -> int:
@@ -83,12 +83,3 @@ class NoisyReward(Reward):
     def close(self) -> None:
         """Close the reward."""
         self.reward.close()
-
-
-def _logit(reward: float) -> float:
-    inside = _inside(reward)
-    return math.log(inside) - math.log1p(-inside)
-
-
-def _inside(share: float) -> float:
-    return min(max(share, _SUREST), 1 - _SUREST)

@@ -1,6 +1,6 @@
 """The registered study's files, from what dev fixed: which arms are run, on which problems, and beside which controls.
 
-    python recipes/laboratory/claim/test_study.py choices.toml
+    python recipes/laboratory/claim/write_study.py choices.toml [FOLDER]
 
 writes into src/isoflop/laboratory: claim-choices.toml (the choices, with protocols and controls), claim.toml (of dev's
 arms those that were chosen, and H0's) and claim-controls.toml. Controls are fixed by rule: C's choice at 8 units with
@@ -28,7 +28,7 @@ THINK = f"n_ahead=6, think='boundary', {ENGINE}"
 SAMPLING = "sampling(temperature=1.0, max_tokens=160, answer_tokens=4)"
 VOTE = "weighted_vote(n=8, aggregate='min')"
 HEAD = """# The registered study of docs/claim.md on the models of one training seed: {what}.
-# Written by recipes/laboratory/claim/test_study.py.
+# Written by recipes/laboratory/claim/write_study.py.
 #
 #   isoflop study run src/isoflop/laboratory/{name}.toml --set models=runs/laboratory/seed-0/ --out runs/claim/{name}-0
 
@@ -67,7 +67,7 @@ CONTROLS = {
 VOTING = ("visible scratchpad", "deeper model", "base trained longer")
 
 
-def main(chosen: str) -> None:
+def main(chosen: str, folder: str | Path = OUT) -> None:
     """Write the three files."""
     choices = Choices.load(Path(chosen))
     # ${models} stays a variable.
@@ -78,14 +78,14 @@ def main(chosen: str) -> None:
     votes = {f"{name}, vote": (f"{name}: {VOTE}",) for name in VOTING}
     protocols = {kind: {who: label for who, (label, _) in pair.items()} for kind, pair in PROTOCOLS.items()}
     choices = replace(choices, protocols=protocols, controls=controls | votes)
-    (OUT / "claim-choices.toml").write_text(choices.to_toml())
+    (Path(folder) / "claim-choices.toml").write_text(choices.to_toml())
     run = [
         f'reference = "{choices.unit}"',
         "",
         *(_arm(label, arm) for label, arm in arms.items() if label in choices.labels),
     ]
-    _write("claim", "what dev fixed", 4000, [*run, *_protocols()])
-    _write("claim-controls", "the controls", 1000, ["", *_controls(searches)])
+    _write(Path(folder), "claim", "what dev fixed", 4000, [*run, *_protocols()])
+    _write(Path(folder), "claim-controls", "the controls", 1000, ["", *_controls(searches)])
 
 
 def _protocols() -> Iterator[str]:
@@ -114,9 +114,9 @@ def _table(label: str, model: str, strategy: str, reward: str, sampling: str = S
     return f'[[arms]]\nname = "{label}"\nmodel = "{model}"\nstrategy = "{strategy}"\n{needed}sampling = "{sampling}"\n'
 
 
-def _write(name: str, what: str, n: int, lines: Iterable[str]) -> None:
+def _write(folder: Path, name: str, what: str, n: int, lines: Iterable[str]) -> None:
     seed = hashlib.sha256((ROOT / "docs" / "claim.md").read_bytes()).hexdigest()
-    (OUT / f"{name}.toml").write_text(HEAD.format(name=name, what=what, n=n, seed=seed) + "\n".join(lines))
+    (folder / f"{name}.toml").write_text(HEAD.format(name=name, what=what, n=n, seed=seed) + "\n".join(lines))
 
 
 if __name__ == "__main__":
