@@ -34,7 +34,7 @@ HEAD = """# The registered study of docs/claim.md on the models of one training 
 
 name = "{name}"
 variables = {{ models = "lab:", n = "{n}", split = "test" }}
-problems = "hiddenops(n_steps=[4, 5, 6], n=${{n}}, test_seed='{seed}')"
+problems = "hiddenops(n_steps=[4], ops=[1, 2, 2, 3, 3], n=${{n}}, test_seed='{seed}')"
 split = "${{split}}"
 seeds = [0]
 prompt = "plain(step_end=['= '], answer_prefix='\\\\n#### ')"
