@@ -6,6 +6,7 @@
 1. base: greedy accuracy between 15 and 60 %: room below and above.
 2. headroom: of the base, pass@16 less chance at least 25 points above greedy: errors are luck that a search can use.
 3. content: thoughts beat as many filler tokens, exact McNemar p < 0.01: it is what is thought, not that it is longer.
+   Majority votes of 8, since greedy decoding skips the working that thoughts are for.
 4. reward: of each policy, the AUC within problems of its trained step reward at least 0.05 above log-probability, where
    right is what the exact oracle of the problems says of the path so far.
 5. search: REBASE is as deep as a solution has steps (the opening line, and one for each result), and every leaf that it
@@ -63,7 +64,7 @@ def headroom(by_arm):
 
 
 def content(by_arm):
-    thoughts, fillers = by_arm["thoughts greedy"], by_arm["fillers greedy"]
+    thoughts, fillers = by_arm["thoughts vote"], by_arm["fillers vote"]
     won = sum(thoughts[each].correct and not fillers[each].correct for each in thoughts)
     lost = sum(fillers[each].correct and not thoughts[each].correct for each in thoughts)
     p = mcnemar(won, lost)
@@ -135,7 +136,7 @@ def needed(gate, policy=None):
     return {
         base: {"base greedy"},
         headroom: {"base greedy", "base samples"},
-        content: {"thoughts greedy", "fillers greedy"},
+        content: {"thoughts vote", "fillers vote"},
         reward: {f"{policy} samples"},
         search: {f"{policy} search"},
     }[gate]
