@@ -4,7 +4,8 @@
     python recipes/laboratory/gates.py runs/gates
 
 1. base: greedy accuracy between 15 and 60 %: room below and above.
-2. headroom: of the base, pass@16 less chance at least 25 points above greedy: errors are luck that a search can use.
+2. headroom: of the policy that is to search, with thoughts, pass@16 less chance at least 25 points above greedy: errors
+   are luck that a search can use. The base's stands beside it.
 3. content: thoughts beat as many filler tokens, exact McNemar p < 0.01: it is what is thought, not that it is longer.
    Majority votes of 8, since greedy decoding skips the working that thoughts are for.
 4. reward: of each policy, the AUC within problems of its trained step reward at least 0.05 above log-probability, where
@@ -55,12 +56,19 @@ def base(by_arm):
 
 
 def headroom(by_arm):
-    records = by_arm["base samples"].values()
+    points, text = above_greedy(by_arm, "thoughts")
+    return {
+        "gate": "2 headroom of 25 points",
+        "go": points >= 25,
+        "numbers": f"thoughts {text}; base {above_greedy(by_arm, 'base')[1]}",
+    }
+
+
+def above_greedy(by_arm, policy):
+    records = by_arm[f"{policy} samples"].values()
     passed = sum(any(one.outcome == "correct" for one in record.candidates) for record in records) / len(records)
-    greedy, _ = accuracy(by_arm["base greedy"])
-    points = 100 * (passed - CHANCE - greedy)
-    numbers = f"pass@{SAMPLES} {100 * passed:.1f} less chance {100 * CHANCE:.1f}, {points:+.1f} points over greedy"
-    return {"gate": "2 headroom of 25 points", "go": points >= 25, "numbers": numbers}
+    points = 100 * (passed - CHANCE - accuracy(by_arm[f"{policy} greedy"])[0])
+    return points, f"pass@{SAMPLES} {100 * passed:.1f} less chance {100 * CHANCE:.1f}, {points:+.1f} points over greedy"
 
 
 def content(by_arm):
@@ -135,7 +143,7 @@ def needed(gate, policy=None):
     """The arms that a gate is read from."""
     return {
         base: {"base greedy"},
-        headroom: {"base greedy", "base samples"},
+        headroom: {f"{who} {arm}" for who in ("base", "thoughts") for arm in ("greedy", "samples")},
         content: {"thoughts vote", "fillers vote"},
         reward: {f"{policy} samples"},
         search: {f"{policy} search"},

@@ -55,12 +55,16 @@ def test_the_base_has_room_on_both_sides(gates, right, go):
 @pytest.mark.parametrize(("passed", "go"), [(56, False), (57, True)])
 def test_headroom_is_counted_without_chance(gates, passed, go):
     samples = {f"p{n}": record(n, outcomes=("wrong", "correct" if n < passed else "wrong")) for n in range(100)}
-    assert gates.headroom({"base greedy": arm(100, 30), "base samples": samples})["go"] is go
+    none = {f"p{n}": record(n, outcomes=("wrong",)) for n in range(100)}
+    greedy = {"base greedy": arm(100, 30), "thoughts greedy": arm(100, 30)}
+    found = gates.headroom(greedy | {"base samples": none, "thoughts samples": samples})
+    assert found["go"] is go
+    assert "base pass@16 0.0 less chance 1.6, -31.6 points" in found["numbers"]
 
 
 @pytest.mark.parametrize(("right", "go"), [(30, False), (50, True), (5, False)])
 def test_thoughts_must_beat_fillers_surely(gates, right, go):
-    assert gates.content({"thoughts greedy": arm(100, right), "fillers greedy": arm(100, 30)})["go"] is go
+    assert gates.content({"thoughts vote": arm(100, right), "fillers vote": arm(100, 30)})["go"] is go
 
 
 def test_a_reward_is_judged_by_the_exact_oracle_and_against_log_probability(gates):
