@@ -5,11 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from isoflop.claim.choices import Choices
 from isoflop.cli.main import app
 from isoflop.cost.shape import load_shape
 from isoflop.embedded import WEIGHTS, embedded_names, model_folder
 from isoflop.errors import ModelError
-from isoflop.laboratory import DEMO
+from isoflop.laboratory import CHOICES, CLAIM, DEMO
 from isoflop.rewards.head_folder import load_head
 from isoflop.runtime.loading import load_model, load_tokenizer
 from isoflop.studies.study_file import load_study
@@ -59,6 +60,19 @@ def test_the_demo_runs_every_arm(tmp_path, monkeypatch):
     assert len(table["arms"]) == len(load_study(DEMO).arms)
     assert all(arm["attempts"] == 3 and not arm["missing"] for arm in table["arms"])
     assert (tmp_path / "run" / "figures" / "frontier.svg").is_file()
+
+
+def test_the_full_demo_is_the_registered_study_with_its_verdicts(tmp_path, monkeypatch):
+    small = tmp_path / "claim.toml"
+    small.write_text(CLAIM.read_text().replace('n = "4000", split = "test"', 'n = "2", split = "dev"'))
+    monkeypatch.setattr("isoflop.laboratory.CLAIM", small)
+    result = CliRunner().invoke(app, ["demo", "--full", "--out", str(tmp_path / "run"), "--workers", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    table = json.loads(result.stdout.strip().splitlines()[-1])
+    assert len(table["arms"]) == len(Choices.load(CHOICES).labels)
+    assert all(arm["attempts"] == 2 and not arm["missing"] for arm in table["arms"])
+    assert all(f"H{number}" in result.stdout for number in range(4))
+    assert (tmp_path / "run" / "figures" / "claim.svg").is_file()
 
 
 def test_the_demo_is_the_published_table_and_the_corrected_one():

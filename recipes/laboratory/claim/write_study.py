@@ -45,7 +45,7 @@ PROTOCOLS = {
     "published": {"C": ("published: C", "rebase(width=6)"), "T": ("published: T", "self_consistency(n=6)")},
     "corrected": {"C": ("corrected: C", "rebase(width=6)"), "T": ("corrected: T", VOTE.replace("n=8", "n=6"))},
 }
-PUBLISHED = "as_published(solution_tokens=60, label='')"
+PUBLISHED = "as_published(solution_tokens=41, label='')"
 # Policy and reward of each control. What has no thoughts stands there as a vote, too.
 CONTROLS = {
     "visible scratchpad": (f"local('${{models}}scratchpad', {ENGINE})", "trunk('${models}scratchpad-reward')"),

@@ -8,3 +8,6 @@ made it is in `recipes/laboratory/`.
 from pathlib import Path
 
 DEMO = Path(__file__).parent / "demo.toml"
+# The registered study (docs/claim.md), and what dev fixed for it.
+CLAIM = Path(__file__).parent / "claim.toml"
+CHOICES = Path(__file__).parent / "claim-choices.toml"
