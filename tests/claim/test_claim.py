@@ -161,6 +161,9 @@ def test_dev_fixes_the_neighbours_on_the_hull_that_the_budget_lies_between():
         choose(evidence, "greedy", families | {"S": []})
     with pytest.raises(StudyError, match=r"T at 2 units: its cheapest arm, 'T 32', takes 12"):
         choose(evidence, "greedy", families | {"T": ["T 32"]})
+    slow = np.where([[label == "C 2"] for label in evidence.labels], 3.0, 1.0) * evidence.seconds
+    one = choose(replace(evidence, seconds=slow), "greedy", families | {"C": ["C 2"]})
+    assert one.seconds[2]["C"] == ("C 2",)  # dearer than the budget in seconds: it stands, and is told so by the test
 
 
 @pytest.mark.parametrize(
