@@ -20,8 +20,8 @@ TRIALS = 30  # arms a family may have tried on dev
 
 
 def choose(evidence: Evidence, unit: str, families: Mapping[str, Sequence[str]]) -> Choices:
-    """Raises StudyError for a family with more than 30 arms, or one whose FLOPs are above a budget throughout. Where its
-    seconds are, its fastest arm stands: a rival may overspend, and a combination that does is not supported there."""
+    """Raises StudyError for a family with more than 30 arms, or one whose FLOPs are above a budget throughout. Where
+    its seconds are, its fastest arm stands: a rival may overspend, and a combination that does is not supported."""
     for name in FAMILIES:
         if not 1 <= len(families.get(name, ())) <= TRIALS:
             raise StudyError(f"family {name} has {len(families.get(name, ()))} arms; dev may try 1 to {TRIALS}")
@@ -49,8 +49,8 @@ def _table(
 
 
 def _mix(evidence: Evidence, labels: Sequence[str], cost: Floats, budget: float, refused: str | None) -> Mix:
-    """The two neighbours on the upper hull that the budget lies between; its last arm where the budget allows that. None
-    that it allows is an error under the name of `refused`, else the cheapest."""
+    """The two neighbours on the upper hull that the budget lies between; its last arm where the budget allows that.
+    Where it allows none: an error that says `refused`, or the cheapest."""
     places = [evidence.place(label) for label in labels]
     accuracy = evidence.correct[places].mean(axis=(1, 2))
     kept = [labels[index] for index in upper_hull(cost[places], accuracy)]
