@@ -13,6 +13,7 @@ from isoflop.claim.choose import choose
 from isoflop.claim.evidence import Evidence, evidence_of
 from isoflop.claim.figure import NAMES, figure_of
 from isoflop.claim.hypotheses import Claim
+from isoflop.claim.layout import notes, sections
 from isoflop.errors import StudyError
 
 # Each family has an arm of half, of once and of twice each budget, so that mixtures are needed and possible.
@@ -65,7 +66,7 @@ def test_a_true_effect_is_found_in_every_hypothesis():
     assert low < 0.18 < high
     assert found.levels[8]["C"].cost == pytest.approx(8, rel=1e-6)  # mixed to the budget
     assert found.levels[32]["C"].cost < 32 * 0.85
-    assert found.headline == "supported: H0, H1, H2, H3, H4; not supported: none"
+    assert found.headline == "supported: H0, H1, H2, H3, H4; not supported: none; controls were not evaluated"
     assert json.loads(json.dumps(found.to_dict()))["rows"]["8"]["C - S"]["p"] < 0.01
 
 
@@ -109,10 +110,35 @@ def test_p_values_under_no_effect_are_not_too_small():
 def test_a_combination_that_overspends_supports_nothing_and_a_rival_may():
     choices = replace(CHOICES, flops={**CHOICES.flops, 8: CHOICES.flops[8] | {"C": ("C 16",)}})
     found = Claim.of(made_up(), choices, resamples=200)
-    assert found.verdicts["H1"].reason == "C costs more than its budget at 8 units"
+    assert found.verdicts["H1"].reason.startswith("C costs more than its budget at 8 units; largest p elsewhere 0.00")
     assert not found.verdicts["H2"].supported
+    assert not found.verdicts["H3"].supported
     rival = replace(CHOICES, flops={**CHOICES.flops, 8: CHOICES.flops[8] | {"T": ("T 16",)}})
     assert Claim.of(made_up(), rival, resamples=200).verdicts["H1"].supported
+
+
+def test_a_budget_of_seconds_that_the_combination_misses_is_named_and_marked():
+    evidence = made_up()
+    slow = np.array([2.0 if label == "C 2" else 1.0 for label in evidence.labels])
+    choices = replace(CHOICES, seconds={**CHOICES.seconds, 2: CHOICES.seconds[2] | {"C": ("C 2",)}})
+    found = Claim.of(replace(evidence, seconds=evidence.seconds * slow[:, None]), choices, resamples=200)
+    assert found.verdicts["H4"].reason.startswith("C costs more than its budget at 2 units; largest p elsewhere")
+    assert found.seconds_levels[2]["C"].cost == pytest.approx(3.2, rel=0.02)
+    tables = dict(sections(found))
+    rows = tables["Differences at budgets of seconds"][0].cells
+    assert "C - T at 2, C overspends" in rows
+    assert "C - T at 4" in rows
+    assert "(3.2" in tables["Accuracy % at budgets of the unit's throughput seconds"][4].cells[0]
+
+
+def test_every_training_seed_is_shown_by_itself_and_one_alone_is_told():
+    found = Claim.of(made_up(), CHOICES, resamples=200)
+    own = dict(sections(found))["Accuracy % (cost) at 8 units, each training seed by itself"]
+    assert [column.heading for column in own] == ["training seed", "B", "T", "S", "C"]
+    assert len(own[4].cells) == 5
+    assert np.mean(found.levels[8]["C"].by_seed) == pytest.approx(found.levels[8]["C"].accuracy)
+    assert "5 training seeds are few" in notes(found)[-1]
+    assert "One training seed: nothing is drawn anew" in notes(Claim.of(made_up(seeds=1), CHOICES, resamples=200))[-1]
 
 
 def test_a_control_that_wins_comes_first():
@@ -193,7 +219,8 @@ def test_the_figure_shows_every_family_and_control(tmp_path):
     png, svg = figure_of(found).save(tmp_path)
     assert png.stat().st_size > 10_000
     drawn = svg.read_text()
-    for name in (*NAMES.values(), *CHOICES.controls, "200 problems, 5 training seeds"):
+    controls = [f"{name}, {found.control_levels[name].cost:.1f} units" for name in ("C", *CHOICES.controls)]
+    for name in (*NAMES.values(), *controls, "200 problems, 5 training seeds"):
         assert name in drawn
     level = found.levels[8]["C"]
     assert level.interval[0] < level.accuracy < level.interval[1]

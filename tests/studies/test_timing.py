@@ -39,6 +39,16 @@ def test_latency_is_of_one_alone_and_throughput_of_many(tmp_path: Path) -> None:
     assert said[2:] == [f"{arm}: repeat {n} of 2" for n in (1, 2) for arm in ("greedy()", "rebase(width=2)")]
 
 
+def test_engines_take_turns_so_that_a_slow_minute_slows_all(tmp_path: Path) -> None:
+    said: list[str] = []
+    slower = {"name": "slower", "model": f"scripted(sleep_seconds={2 * SLEEP})", "strategy": "greedy()"}
+    study = study_of(tmp_path, strategy=None, arms=[{"name": "first", "strategy": "greedy()"}, slower])
+    timing = time_study(study, problems=2, repeats=2, progress=said.append)
+    measured = [text for text in said if "repeat" in text]
+    assert measured == [f"{arm}: repeat {n} of 2" for n in (1, 2) for arm in ("first", "slower")]
+    assert [len(arm.problems_per_second_by_repeat) for arm in timing.arms] == [2, 2]
+
+
 def test_latency_may_be_taken_of_the_first_problems_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempted, attempts = [], timing_module._attempts
 

@@ -53,7 +53,7 @@ CONTROLS = {
     "base trained longer": (f"local('${{models}}longer', {ENGINE})", "trunk('${models}longer-reward')"),
     "thoughts never had": (
         f"quietstar('${{models}}thoughts', n_ahead=6, think='never', {ENGINE})",
-        "trunk('${models}thoughts-reward')",
+        "trunk('${models}never-reward')",
     ),
     "filler thoughts": (f"quietstar('${{models}}fillers', {THINK})", "trunk('${models}fillers-reward')"),
     "shuffled thoughts": (f"quietstar('${{models}}shuffled', {THINK})", "trunk('${models}shuffled-reward')"),
@@ -64,7 +64,7 @@ CONTROLS = {
         "trunk('${models}thoughts-reward')",
     ),
 }
-VOTING = ("visible scratchpad", "deeper model", "base trained longer")
+VOTING = ("visible scratchpad", "deeper model", "base trained longer", "thoughts never had")
 
 
 def main(chosen: str, folder: str | Path = OUT) -> None:
@@ -77,8 +77,10 @@ def main(chosen: str, folder: str | Path = OUT) -> None:
     controls = {name: tuple(f"{name}: {search}" for search in searches) for name in CONTROLS}
     votes = {f"{name}, vote": (f"{name}: {VOTE}",) for name in VOTING}
     protocols = {kind: {who: label for who, (label, _) in pair.items()} for kind, pair in PROTOCOLS.items()}
-    choices = replace(choices, protocols=protocols, controls=controls | votes)
-    (Path(folder) / "claim-choices.toml").write_text(choices.to_toml())
+    file = Path(folder) / "claim-choices.toml"
+    seconds = Choices.load(file).seconds if file.exists() else {}  # seconds.py puts them there
+    choices = replace(choices, protocols=protocols, controls=controls | votes, seconds=seconds)
+    file.write_text(choices.to_toml())
     run = [
         f'reference = "{choices.unit}"',
         "",

@@ -4,7 +4,9 @@ Problems are crossed with seeds (each model meets all problems), so a draw takes
 once for all problems. What is compared is differences within a draw: what all arms share cancels. A mixture's share is
 worked out anew in each draw and seed, so that its mean cost is the budget: costs do not know what is right.
 
-Crossed bootstrap: Owen, "The pigeonhole bootstrap", 2007 (its intervals are on the wide side, which is the safe one).
+Crossed bootstrap: Owen, "The pigeonhole bootstrap", 2007. It is on the wide side for problems, and on the narrow one
+where training seeds are few and differ: five seeds drawn anew vary less than five new ones would. So the same sign is
+asked of every seed, and every seed's own numbers are shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A claim's figure: accuracy at every budget by family with the controls beside it, and how far C is above T and S.
+"""A claim's figure: accuracy at every budget by family, the controls, and how far C is above T and S.
 
     figure_of(Claim.of(evidence, choices)).save("figures")           # claim.png, claim.svg
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.claim.hypotheses import Claim, Level
+from isoflop.claim.hypotheses import BOUND, Claim, Level
 from isoflop.report.figure import Figures, page, styled
 from isoflop.report.style import GREY, LIGHT, look
 
@@ -46,25 +46,26 @@ def _levels(axes: Axes, claim: Claim) -> None:
     axes.set_ylim(0, 100)
     axes.set_ylabel("accuracy %")
     axes.grid(axis="y")
-    axes.set_title("(a) accuracy at equal FLOPs")
+    axes.set_title("(a) accuracy by budget")
     axes.legend(fontsize=7.5, loc="best")
 
 
 def _controls(axes: Axes, claim: Claim) -> None:
-    """At 8 units, best first, with the four families among them."""
-    found = {NAMES[family]: one for family, one in claim.levels[8].items()} | dict(claim.control_levels)
-    names = sorted(found, key=lambda name: found[name].accuracy)
+    """What stands in C's place, best first; hollow: bounds that know the right answer."""
+    found = {f"{name}, {one.cost:.1f} units": (name, one) for name, one in claim.control_levels.items()}
+    names = sorted(found, key=lambda name: found[name][1].accuracy)
     for place, name in enumerate(names):
-        family = list(NAMES.values()).index(name) if name in NAMES.values() else None
-        colour = GREY if family is None else look(family).colour
+        control, level = found[name]
+        drawn = look(list(NAMES).index("C")) if control == "C" else None
         axes.errorbar(
-            100 * found[name].accuracy, place, xerr=_bars([found[name]]), color=colour, capsize=2, markersize=5,
-            marker="o" if family is None else look(family).marker,
+            100 * level.accuracy, place, xerr=_bars([level]), color=drawn.colour if drawn else GREY, capsize=2,
+            marker=drawn.marker if drawn else "o", markersize=5,
+            markerfacecolor="white" if control.startswith(BOUND) else None,
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("accuracy %")
+    axes.set_xlabel(f"accuracy %, n = {claim.control_problems:,}; hollow: bounds" if names else "not evaluated")
     axes.grid(axis="x")
-    axes.set_title("(b) controls at 8 units")
+    axes.set_title("(b) in the combination's place")
 
 
 def _gaps(axes: Axes, claim: Claim) -> None:

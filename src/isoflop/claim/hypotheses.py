@@ -44,11 +44,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Level:
-    """An accuracy with its 95% interval, and the mean cost in units."""
+    """An accuracy with its 95% interval, and the mean cost in units; both by training seed, too."""
 
     accuracy: float
     interval: tuple[float, float]
     cost: float
+    by_seed: tuple[float, ...]
+    cost_by_seed: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """`levels` by budget and family; `rows` the differences by budget, `seconds` the same at equal seconds; `protocols`
-    C - T by each protocol; `controls` C less each control at 8 units, `control_levels` the controls themselves."""
+    """`levels` by budget and family; `rows` the differences by budget; `seconds_levels` and `seconds` the same at
+    budgets of seconds; `protocols` C - T by each protocol; `controls` C less each control at 8 units, `control_levels`
+    the controls and, as "C", the combination on their `control_problems`."""
 
     levels: Mapping[int, Mapping[str, Level]]
     rows: Mapping[int, Mapping[str, Estimate]]
+    seconds_levels: Mapping[int, Mapping[str, Level]]
     seconds: Mapping[int, Mapping[str, Estimate]]
     wide: Estimate
     interaction: Estimate
     protocols: Mapping[str, Estimate]
     controls: Mapping[str, Estimate]
     control_levels: Mapping[str, Level]
+    control_problems: int
     verdicts: Mapping[str, Verdict]
     problems: int
     training_seeds: int
@@ -88,29 +93,28 @@ class Claim:
     ) -> Claim:
         """Evaluate everything that the choices declare; the controls where there is evidence `beside`."""
         draws = Draws.of(evidence, resamples=resamples, seed=seed)
-        unit = draws.cost[evidence.place(choices.unit)]
-        accuracy, cost = _families(draws, choices.flops, unit)
+        accuracy, levels = _families(draws, choices.flops, choices.unit)
         rows = _differences(draws, accuracy)
-        seconds, seconds_cost = _by_seconds(evidence, choices, resamples, seed)
+        seconds_levels, seconds = _by_seconds(evidence, choices, resamples, seed)
         wide = _estimate(draws, accuracy[8]["C"] - accuracy[16]["T"])
         interaction = _interaction(draws, accuracy[8])
         protocols = {name: _estimate(draws, _pair(draws, choices.protocols[name])) for name in choices.protocols}
-        mean_cost = {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in cost.items()}
         verdicts = {
             "H0": _h0(protocols),
-            "H1": _h1(rows, mean_cost),
-            "H2": _h2(wide, mean_cost),
-            "H3": Verdict(interaction.interval[0] > 0, f"interaction at 8 units: {_told(interaction)}"),
-            "H4": _h1(seconds, seconds_cost) if seconds else Verdict(False, "no seconds were measured"),
+            "H1": _h1(rows, levels),
+            "H2": _h2(wide, levels),
+            "H3": _h3(interaction, levels),
+            "H4": _h1(seconds, seconds_levels) if seconds else Verdict(False, "no seconds were measured"),
         }
         return cls(
-            {b: {f: _level(draws, own[f], cost[b][f]) for f in own} for b, own in accuracy.items()},
+            levels,
             rows,
+            seconds_levels,
             seconds,
             wide,
             interaction,
             protocols,
-            *(({}, {}) if beside is None else _controls(beside, choices, resamples, seed)),
+            *(({}, {}, 0) if beside is None else _controls(beside, choices, resamples, seed)),
             verdicts,
             evidence.correct.shape[2],
             evidence.correct.shape[1],
@@ -125,22 +129,26 @@ class Claim:
             return f"a control beats the combination at 8 units of FLOPs: {', '.join(winners)}"
         held = [name for name, verdict in self.verdicts.items() if verdict.supported]
         failed = [name for name, verdict in self.verdicts.items() if not verdict.supported]
-        return f"supported: {', '.join(held) or 'none'}; not supported: {', '.join(failed) or 'none'}"
+        told = f"supported: {', '.join(held) or 'none'}; not supported: {', '.join(failed) or 'none'}"
+        return told if self.controls else f"{told}; controls were not evaluated"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {"headline": self.headline} | asdict(self)
 
 
-def _families(draws: Draws, table: Table, unit: Floats) -> tuple[dict[int, dict[str, Floats]], ...]:
-    """Accuracies, and costs in units, by budget and family: each [training seeds, draws]."""
+def _families(
+    draws: Draws, table: Table, unit: str
+) -> tuple[dict[int, dict[str, Floats]], dict[int, dict[str, Level]]]:
+    """By budget and family: accuracies [training seeds, draws], and what they come to with their costs in units."""
+    one = draws.cost[draws.labels.index(unit)]
     accuracy: dict[int, dict[str, Floats]] = {}
-    cost: dict[int, dict[str, Floats]] = {}
+    levels: dict[int, dict[str, Level]] = {}
     for budget in BUDGETS:
-        both = {name: draws.mixture(table[budget][name], budget * unit) for name in FAMILIES}
+        both = {name: draws.mixture(table[budget][name], budget * one) for name in FAMILIES}
         accuracy[budget] = {name: right for name, (right, _) in both.items()}
-        cost[budget] = {name: spent / unit for name, (_, spent) in both.items()}
-    return accuracy, cost
+        levels[budget] = {name: _level(draws, right, spent / one) for name, (right, spent) in both.items()}
+    return accuracy, levels
 
 
 def _differences(draws: Draws, accuracy: Mapping[int, Mapping[str, Floats]]) -> dict[int, dict[str, Estimate]]:
@@ -156,26 +164,26 @@ def _interaction(draws: Draws, own: Mapping[str, Floats]) -> Estimate:
 
 def _by_seconds(
     evidence: Evidence, choices: Choices, resamples: int, seed: int
-) -> tuple[dict[int, dict[str, Estimate]], dict[int, dict[str, float]]]:
+) -> tuple[dict[int, dict[str, Level]], dict[int, dict[str, Estimate]]]:
     if evidence.seconds is None or not choices.seconds:
         return {}, {}
     draws = Draws.of(evidence, by_seconds=True, resamples=resamples, seed=seed)
-    accuracy, cost = _families(draws, choices.seconds, draws.cost[evidence.place(choices.unit)])
-    mean_cost = {b: {f: float(each[:, 0].mean()) for f, each in own.items()} for b, own in cost.items()}
-    return _differences(draws, accuracy), mean_cost
+    accuracy, levels = _families(draws, choices.seconds, choices.unit)
+    return levels, _differences(draws, accuracy)
 
 
 def _controls(
     beside: Evidence, choices: Choices, resamples: int, seed: int
-) -> tuple[dict[str, Estimate], dict[str, Level]]:
-    """C at 8 units less each control, and the controls, on the problems that both hold."""
+) -> tuple[dict[str, Estimate], dict[str, Level], int]:
+    """C at 8 units less each control; the controls, and C, on the problems that both hold; how many these are."""
     draws = Draws.of(beside, resamples=resamples, seed=seed)
     unit = draws.cost[beside.place(choices.unit)]
-    own, _ = draws.mixture(choices.flops[8]["C"], 8 * unit)
+    own, own_cost = draws.mixture(choices.flops[8]["C"], 8 * unit)
     mixed = {name: draws.mixture(mix, 8 * unit) for name, mix in choices.controls.items()}
     return (
         {name: _estimate(draws, own - right) for name, (right, _) in mixed.items()},
-        {name: _level(draws, right, spent / unit) for name, (right, spent) in mixed.items()},
+        {name: _level(draws, right, spent / unit) for name, (right, spent) in ({"C": (own, own_cost)} | mixed).items()},
+        beside.correct.shape[2],
     )
 
 
@@ -189,7 +197,8 @@ def _level(draws: Draws, right: Floats, spent: Floats) -> Level:
     """From accuracies and costs [training seeds, draws]."""
     value, *drawn = draws.over_seeds(right)
     interval = percentile_interval(np.array(drawn), 0.95)
-    return Level(float(value), (interval.low, interval.high), float(spent[:, 0].mean()))
+    by_seed, cost_by_seed = (tuple(map(float, each[:, 0])) for each in (right, spent))
+    return Level(float(value), (interval.low, interval.high), float(spent[:, 0].mean()), by_seed, cost_by_seed)
 
 
 def _estimate(draws: Draws, by_seed: Floats) -> Estimate:
@@ -210,26 +219,38 @@ def _h0(protocols: Mapping[str, Estimate]) -> Verdict:
     return Verdict(held, f"C - T as published {_told(published)}, corrected {_told(corrected)}")
 
 
-def _h1(rows: Mapping[int, Mapping[str, Estimate]], costs: Mapping[int, Mapping[str, float]]) -> Verdict:
+def _h1(rows: Mapping[int, Mapping[str, Estimate]], levels: Mapping[int, Mapping[str, Level]]) -> Verdict:
     """At every budget above both rivals, each at the level, in every seed: all must hold, so nothing is corrected."""
-    dear = [budget for budget in rows if _is_overspent(costs, budget)]
-    if dear:
-        return Verdict(False, f"C costs more than its budget at {', '.join(map(str, dear))} units")
-    failed = [f"{name} at {b}" for b, own in rows.items() for name in ("C - T", "C - S") if not own[name].is_above]
-    worst = max(own[name].p for own in rows.values() for name in ("C - T", "C - S"))
-    return Verdict(not failed, f"largest p {worst:.2g}" + (f"; not above: {', '.join(failed)}" if failed else ""))
+    dear = [budget for budget in rows if is_overspent(levels, budget)]
+    kept = {budget: own for budget, own in rows.items() if budget not in dear}
+    failed = [f"{name} at {b}" for b, own in kept.items() for name in ("C - T", "C - S") if not own[name].is_above]
+    told = [f"C costs more than its budget at {', '.join(map(str, dear))} units"] if dear else []
+    if kept:
+        worst = max(own[name].p for own in kept.values() for name in ("C - T", "C - S"))
+        told.append(f"largest p {'elsewhere ' if dear else ''}{worst:.2g}")
+    if failed:
+        told.append(f"not above: {', '.join(failed)}")
+    return Verdict(not (dear or failed), "; ".join(told))
 
 
-def _h2(wide: Estimate, costs: Mapping[int, Mapping[str, float]]) -> Verdict:
-    if _is_overspent(costs, 8):
-        return Verdict(False, "C costs more than its budget at 8 units")
-    bound = f"99% lower bound of C(8) - T(16): {100 * wide.lower:+.1f} points"
-    return Verdict(wide.lower >= LEAST_POINTS, f"{bound}, {100 * LEAST_POINTS:g} wanted")
+def _h2(wide: Estimate, levels: Mapping[int, Mapping[str, Level]]) -> Verdict:
+    bound = f"99% lower bound of C(8) - T(16): {100 * wide.lower:+.1f} points, {100 * LEAST_POINTS:g} wanted"
+    return _at_eight(wide.lower >= LEAST_POINTS, bound, levels)
 
 
-def _is_overspent(costs: Mapping[int, Mapping[str, float]], budget: int) -> bool:
-    """Rivals may overspend: that can only help them."""
-    return costs[budget]["C"] > budget * (1 + OVERSPENDING)
+def _h3(interaction: Estimate, levels: Mapping[int, Mapping[str, Level]]) -> Verdict:
+    return _at_eight(interaction.interval[0] > 0, f"interaction at 8 units: {_told(interaction)}", levels)
+
+
+def _at_eight(held: bool, reason: str, levels: Mapping[int, Mapping[str, Level]]) -> Verdict:
+    if is_overspent(levels, 8):
+        return Verdict(False, f"C costs more than its budget at 8 units; {reason}")
+    return Verdict(held, reason)
+
+
+def is_overspent(levels: Mapping[int, Mapping[str, Level]], budget: int) -> bool:
+    """Whether C is. Rivals may overspend: that can only help them."""
+    return levels[budget]["C"].cost > budget * (1 + OVERSPENDING)
 
 
 def _told(one: Estimate) -> str:

@@ -1,8 +1,9 @@
 """Seconds, measured: each arm alone on the machine, repeats interleaved, latency and throughput apart.
 
 Records of a run carry seconds, too, but those were shared with whatever ran beside them. Here one arm runs at a time:
-problems one by one for latency, then at a stated concurrency for throughput. Repeats go round the arms, so that a
-machine that slows down slows all of them. Nothing is pooled and nothing is stored.
+problems one by one for latency, then at a stated concurrency for throughput. Repeats go round all arms, so that a
+machine that slows down slows all of them; several engines take turns, opened anew, so that each has the memory to
+itself. Nothing is pooled and nothing is stored.
 
     timing = time_study(study, problems=8, repeats=3)
     timing.arms[0].latency_p50_seconds, timing.arms[0].problems_per_second
@@ -11,7 +12,7 @@ machine that slows down slows all of them. Nothing is pooled and nothing is stor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -75,8 +76,11 @@ def time_study(
     at_once = concurrency or study.concurrency
     chosen = study.problems.load(study.split)[:problems]
     found: dict[Arm, _Measured] = {arm: _Measured() for arm in study.arms}
-    for engine in dict.fromkeys(study.engines):
-        _time_engine(study, engine, chosen, singly, repeats, at_once, found, progress or (lambda _: None))
+    engines, rounds = list(dict.fromkeys(study.engines)), range(1, repeats + 1)
+    # One engine stays open for all rounds.
+    for turn in [rounds] if len(engines) == 1 else [[one] for one in rounds]:
+        for engine in engines:
+            _time_engine(study, engine, chosen, singly, turn, repeats, at_once, found, progress or (lambda _: None))
     arms = tuple(found[arm].summary(study.label(arm)) for arm in study.arms)
     return Timing(arms, len(chosen), repeats, at_once, describe_hardware())
 
@@ -108,11 +112,13 @@ def _time_engine(
     spec: EngineSpec,
     problems: Sequence[Problem],
     singly: int,
+    rounds: Iterable[int],
     repeats: int,
     concurrency: int,
     found: dict[Arm, _Measured],
     progress: Callable[[str], None],
 ) -> None:
+    """Rounds through the arms of one engine."""
     arms = [arm for arm, engine in zip(study.arms, study.engines, strict=True) if engine == spec]
     with ExitStack() as stack:
         engine = stack.enter_context(closing(spec.open()))
@@ -120,9 +126,9 @@ def _time_engine(
         for arm in arms:  # what is compiled, allocated or read on first use is not measured
             progress(f"{study.label(arm)}: warming up")
             _attempts(study, bench, arm, problems[:1], engine, concurrency)
-        for repeat in range(repeats):
+        for turn in rounds:
             for arm in arms:
-                progress(f"{study.label(arm)}: repeat {repeat + 1} of {repeats}")
+                progress(f"{study.label(arm)}: repeat {turn} of {repeats}")
                 latencies, _, _ = _attempts(study, bench, arm, problems[:singly], engine, 1)
                 with EnergyMeter() as energy:
                     _, seconds, new_tokens = _attempts(study, bench, arm, problems, engine, concurrency)
