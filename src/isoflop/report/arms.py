@@ -45,7 +45,7 @@ class ArmSummary:
     ties: int
     answers: int
     fallback_answers: int
-    thoughts: ThoughtFigures | None = None  # of all attempts, where the arm's engine thought
+    thinking: tuple[Record, ...] = ()  # attempts that were charged for thoughts
 
     @property
     def complete(self) -> bool:
@@ -76,6 +76,12 @@ class ArmSummary:
     def interval(self) -> Interval | None:
         """Of the accuracy: Wilson for one attempt per problem, bootstrap by problem for several."""
         return None if self.data is None else accuracy_interval(self.data)
+
+    @cached_property
+    def thoughts(self) -> ThoughtFigures | None:
+        """Of all attempts, where the arm's engine thought; their trees are read when this is asked for."""
+        steps = (node.step for record in self.thinking for node in record.read_nodes())
+        return ThoughtFigures.of((step.sampled, step.thoughts) for step in steps) if self.thinking else None
 
     def per_problem(self, field: str, role: Role | None = None, *, spent: bool = False) -> float | None:
         """Mean of a field or property of `Cost` (`flops`, `naive_flops`, `new_tokens`, ...); None before an attempt."""
@@ -145,7 +151,7 @@ def _summary(study: Study, arm: Arm, records: Sequence[Record], problems: Sequen
         ties=sum(len(record.tied) > 1 for record in made),
         answers=len(candidates),
         fallback_answers=sum(candidate.fallback for candidate in candidates),
-        thoughts=_thoughts(made),
+        thinking=tuple(record for record in made if "thought" in record.charged),
     )
 
 
@@ -166,13 +172,6 @@ def _data(label: str, made: Sequence[Record], problems: Sequence[str], seeds: in
         flops=[[cost.flops for cost in row] for row in costs],
         seconds=[[cost.seconds for cost in row] for row in costs],
     )
-
-
-def _thoughts(made: Sequence[Record]) -> ThoughtFigures | None:
-    """The trees are read only of attempts that were charged for thoughts."""
-    thinking = [record for record in made if "thought" in record.charged]
-    steps = (node.step for record in thinking for node in record.nodes)
-    return ThoughtFigures.of((step.sampled, step.thoughts) for step in steps) if thinking else None
 
 
 def _total(books: Iterable[Mapping[Role, Cost]]) -> dict[Role, Cost]:

@@ -11,6 +11,7 @@ Problems as clusters of attempts: Miller, "Adding Error Bars to Evals", arXiv 24
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -53,7 +54,7 @@ class ArmData:
 
     def _refuse_wrong_data(self) -> None:
         where = f"arm {self.name!r}"
-        repeated = sorted({problem for problem in self.problems if self.problems.count(problem) > 1})
+        repeated = sorted(problem for problem, times in Counter(self.problems).items() if times > 1)
         if not self.problems:
             raise StudyError(f"{where} has no problems; a statistic needs at least one")
         if repeated:

@@ -51,6 +51,7 @@ _COST_DEFAULTS = {field.name: field.default for field in fields(Cost)}
 _ENDS = {end: str(place) for place, end in enumerate(StepEnd)}
 _CHANNELS = {channel: str(place) for place, channel in enumerate(Channel)}
 _END_OF, _CHANNEL_OF = list(StepEnd), list(Channel)
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}  # looking it up in the enumeration takes 100 times as long
 # The values of some columns of one stored attempt, fetched when asked for.
 Fetch = Callable[[Sequence[str]], Sequence[Any]]
 _SWAP = sys.byteorder == "big"
@@ -127,13 +128,17 @@ class Record:
     def candidates(self) -> tuple[Candidate, ...]:
         """What took part in the vote; `node` is an index into `nodes`."""
         return tuple(
-            Candidate(node, answer, label, weight, bool(fallback), Outcome(outcome))
+            Candidate(node, answer, label, weight, bool(fallback), _OUTCOMES[outcome])
             for node, answer, label, weight, fallback, outcome in json.loads(self._row["candidates"])
         )
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The tree, parents before children."""
+        return self.read_nodes()
+
+    def read_nodes(self) -> tuple[Node, ...]:
+        """The tree, not kept: for whoever looks at many attempts once."""
         return _decode_tree(*self._fetch(TREE_COLUMNS))
 
     def outline(self) -> dict[str, Any]:
