@@ -52,7 +52,9 @@ def test_controls_lie_in_runs_of_their_own_and_the_figure_is_written(isoflop, ru
     code, out, err = isoflop("claim", "test", *runs, *beside, *asked)
     assert code == 0, err
     document = json.loads(out.splitlines()[-1])
-    assert set(document["controls"]) == set(document["control_levels"]) == {"more"}
+    assert set(document["controls"]) == {"more"}
+    assert set(document["control_levels"]) == {"C", "more"}
+    assert document["control_problems"] == 6
     assert "drawn/claim.svg" in out.splitlines()
     code, _, err = isoflop("claim", "test", *runs, *beside[:2], *asked)
     assert (code, "1 runs of further arms for 2 runs" in err) == (2, True)
