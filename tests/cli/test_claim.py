@@ -1,6 +1,7 @@
 """`isoflop claim` from stored runs to verdicts, on the scripted engine: two training seeds, four families."""
 
 import json
+import re
 
 import pytest
 
@@ -56,6 +57,12 @@ def test_controls_lie_in_runs_of_their_own_and_the_figure_is_written(isoflop, ru
     assert set(document["control_levels"]) == {"C", "more"}
     assert document["control_problems"] == 6
     assert "drawn/claim.svg" in out.splitlines()
+    code, out, _ = isoflop(
+        "claim", "test", *runs, *beside, "--choices", "choices.toml", "--resamples", "200", "--markdown"
+    )
+    assert code == 0
+    assert "| difference | points | 95 % interval | lower | p | by seed | accuracy (cost) |" in out
+    assert re.search(r"^\| more +\|", out, re.MULTILINE)
     code, _, err = isoflop("claim", "test", *runs, *beside[:2], *asked)
     assert (code, "1 runs of further arms for 2 runs" in err) == (2, True)
 

@@ -56,6 +56,7 @@ def evaluate(
     ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap draws.")] = 10_000,
     figure: Annotated[Path | None, typer.Option("--figure", help="Folder for the figure.", show_default="none")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a readme.")] = False,
     json: Json = False,
 ) -> None:
     """Evaluate H0 to H4, and the controls, on stored runs."""
@@ -64,6 +65,7 @@ def evaluate(
     from isoflop.claim.hypotheses import Claim
     from isoflop.claim.layout import notes, sections
     from isoflop.cli.output import console, say_json
+    from isoflop.report.markdown import titled_grids
     from isoflop.report.text import titled
     from isoflop.studies.run import Run
 
@@ -75,8 +77,11 @@ def evaluate(
     if controls:
         beside = Evidence.of_runs(opened, declared.beside_controls, [Run.open(run) for run in controls])
     found = Claim.of(evidence, declared, beside, resamples=resamples)
-    out = console()
-    out.print(titled(sections(found), notes(found), out.width))
+    if markdown:
+        typer.echo(titled_grids(sections(found), notes(found)))
+    else:
+        out = console()
+        out.print(titled(sections(found), notes(found), out.width))
     if figure:
         from isoflop.claim.figure import figure_of
 
